@@ -1,0 +1,3 @@
+"""skep: many data centres, one computer."""
+
+__version__ = "0.1.0"
