@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
     """Seconds as people read them: ``0.4 s``, ``42 s``, ``3m 20s``, ``2h 05m``, ``3d 04h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 120:
         return f"{whole} s"
     if whole < 7200:

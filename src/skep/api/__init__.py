@@ -1,0 +1,1 @@
+"""The HTTP API: decodes, asks the control plane, encodes."""

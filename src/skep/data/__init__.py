@@ -1,0 +1,1 @@
+"""Catalogue tables and JSON Schemas that ship with skep."""

@@ -1,0 +1,1 @@
+"""What executes runs at a site; one file each."""

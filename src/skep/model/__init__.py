@@ -1,0 +1,1 @@
+"""Frozen data that every layer speaks: specifications, events, states, snapshot, plan, messages."""

@@ -1,0 +1,1 @@
+"""The performance model: how fast a job runs on which chips. Pure."""

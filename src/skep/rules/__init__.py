@@ -1,0 +1,1 @@
+"""Who may use which chip where: permission rules as dated data. Pure."""

@@ -1,0 +1,1 @@
+"""``schedule(snapshot, policy, now) -> plan``. Pure."""

@@ -1,0 +1,1 @@
+"""The event log, the current state beside it, and the folders for logs and bundles."""

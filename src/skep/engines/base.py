@@ -1,0 +1,59 @@
+"""What an engine does. One contract suite runs over every implementation.
+
+An engine executes runs at one site. Everything is idempotent by run id: a run is started at most
+once, however often it is ordered and whoever dies in between; once stopped or ended it never
+starts again, also after it was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from skep.model.message import LogChunk, Order, ProgressChunk, RunReport
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run needs besides its order: the packed workdir and the exchange token."""
+
+    bundle: Path | None = None
+    token: str = ""
+
+
+class Engine(Protocol):
+    """Errors of a single run are told in its report (phase ``failed`` with a reason), not raised."""
+
+    def prepare(self, order: Order, material: Material) -> None:
+        """Take the run on: unpack, run its setup. Reported as preparing, then ready or failed."""
+        ...
+
+    def go(self, order: Order) -> None:
+        """Start the processes of a run that is ready; nothing where it has started or ended."""
+        ...
+
+    def stop(self, run: str, grace: float, reason: str) -> None:
+        """Ask the run to end, kill it after ``grace`` seconds. Reported as stopped when it has."""
+        ...
+
+    def forget(self, run: str) -> None:
+        """Drop an ended run's working files (not its checkpoint); its id stays known as used."""
+        ...
+
+    def poll(self) -> tuple[RunReport, ...]:
+        """Every run that the engine holds and has not forgotten."""
+        ...
+
+    def logs(self, run: str, after: Mapping[str, int], limit: int) -> tuple[LogChunk, ...]:
+        """Log text of each process of the run from byte ``after[process]`` on, at most ``limit``."""
+        ...
+
+    def progress(self, run: str, after: int, limit: int) -> ProgressChunk | None:
+        """At most ``limit`` progress lines from line ``after`` on; None where there are none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the engine holds in this process; runs go on."""
+        ...

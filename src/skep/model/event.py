@@ -1,0 +1,186 @@
+"""Events: the truth. Replaying them gives the state (``skep.lifecycle``).
+
+Each event is a frozen record with a ``kind``; ``job`` is empty for events of a site. ``at`` is
+seconds since the Unix epoch as the control plane's clock told it; ``seq`` orders them and is given
+by the store.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from skep.model.base import Spec
+from skep.model.job import Job
+from skep.model.placement import Share
+
+Outcome = Literal["succeeded", "failed", "cancelled"]
+RunOutcome = Literal["succeeded", "failed", "stopped", "lost"]
+
+
+class _Event(Spec):
+    at: float
+    job: str = ""
+    site: str = ""
+
+
+class Submitted(_Event):
+    """A user's job is acknowledged: durable from here."""
+
+    kind: Literal["submitted"] = "submitted"
+    spec: Job
+    user: str = ""
+
+
+class RunGrant(Spec):
+    """A run that a site should hold: its id (the fencing token) and its share."""
+
+    run: str
+    share: Share
+
+
+class Placed(_Event):
+    """Chips were given. ``attempt`` numbers the job's placements; ids of runs carry it.
+
+    ``runs`` holds only the new runs: a repair of one lost share places one run.
+    ``go`` is true where nothing has to be waited for (a gang of one, or a repair).
+    """
+
+    kind: Literal["placed"] = "placed"
+    attempt: int
+    runs: tuple[RunGrant, ...]
+    go: bool = False
+    reason: str
+
+
+class Deferred(_Event):
+    """The job stays waiting; written when the reasons have changed, not each cycle."""
+
+    kind: Literal["deferred"] = "deferred"
+    reason: str
+    refusals: dict[str, int] = Field(default_factory=dict, description="reason -> number of sites")
+
+
+class GangReady(_Event):
+    """All runs of the attempt have reported ready: go."""
+
+    kind: Literal["gang_ready"] = "gang_ready"
+    attempt: int
+
+
+class GangExpired(_Event):
+    """Not all runs were ready in time: the chips are given back."""
+
+    kind: Literal["gang_expired"] = "gang_expired"
+    attempt: int
+    reason: str
+
+
+class RunReady(_Event):
+    """A site has prepared the run; ``address`` is where it accepts exchange ("" if nowhere)."""
+
+    kind: Literal["run_ready"] = "run_ready"
+    run: str
+    address: str = ""
+
+
+class RunStarted(_Event):
+    """The processes of the run have been started."""
+
+    kind: Literal["run_started"] = "run_started"
+    run: str
+
+
+class RunStopping(_Event):
+    """The run should stop (cancel, time limit, lost gang, fenced)."""
+
+    kind: Literal["run_stopping"] = "run_stopping"
+    run: str
+    reason: str
+
+
+class RunEnded(_Event):
+    """The run is over: known stopped, or fenced by its site's lease (``lost``)."""
+
+    kind: Literal["run_ended"] = "run_ended"
+    run: str
+    outcome: RunOutcome
+    exit_code: int | None = None
+    reason: str = ""
+
+
+class Retried(_Event):
+    """The job, or one share of it, will be placed again, not before ``not_before``."""
+
+    kind: Literal["retried"] = "retried"
+    not_before: float
+    failures: int
+    reason: str
+
+
+class CancelRequested(_Event):
+    """A user wants the job to end."""
+
+    kind: Literal["cancel_requested"] = "cancel_requested"
+    user: str = ""
+
+
+class JobEnded(_Event):
+    """The job is over."""
+
+    kind: Literal["job_ended"] = "job_ended"
+    outcome: Outcome
+    reason: str
+
+
+class SiteJoined(_Event):
+    """A site's agent reported for the first time, or with a new identity (agent restart)."""
+
+    kind: Literal["site_joined"] = "site_joined"
+    agent: str
+    reason: str = ""
+
+
+class SiteLost(_Event):
+    """A site has been silent beyond its lease and grace."""
+
+    kind: Literal["site_lost"] = "site_lost"
+    reason: str
+
+
+class SiteReturned(_Event):
+    """A lost site answers again."""
+
+    kind: Literal["site_returned"] = "site_returned"
+    reason: str = ""
+
+
+Event = Annotated[
+    Submitted
+    | Placed
+    | Deferred
+    | GangReady
+    | GangExpired
+    | RunReady
+    | RunStarted
+    | RunStopping
+    | RunEnded
+    | Retried
+    | CancelRequested
+    | JobEnded
+    | SiteJoined
+    | SiteLost
+    | SiteReturned,
+    Field(discriminator="kind"),
+]
+
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+"""Decodes one event from JSON or a dict by its ``kind``."""
+
+
+class Logged(Spec):
+    """An event as the log has it: with its number."""
+
+    seq: int
+    event: Event

@@ -1,0 +1,82 @@
+"""The fold of a job's events: what is known of the job and its runs now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from skep.model.job import Job
+from skep.model.placement import Share
+
+JobPhase = Literal["waiting", "starting", "running", "succeeded", "failed", "cancelled"]
+RunPhase = Literal[
+    "assigned", "ready", "running", "stopping", "succeeded", "failed", "stopped", "lost"
+]
+ENDED_JOB = frozenset({"succeeded", "failed", "cancelled"})
+ENDED_RUN = frozenset({"succeeded", "failed", "stopped", "lost"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """One attempt at one site's share. ``go``: its processes may start."""
+
+    run: str
+    attempt: int
+    share: Share
+    phase: RunPhase = "assigned"
+    go: bool = False
+    address: str = ""
+    placed_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED_RUN
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A job now. ``version`` counts its events: the token for commits.
+
+    ``runs`` holds all runs ever placed, by id, in order. ``decision`` is the last reason given
+    for placing or not placing; ``refusals`` counts sites per reason of the last refusal.
+    """
+
+    id: str
+    spec: Job
+    user: str
+    submitted_at: float
+    version: int = 1
+    phase: JobPhase = "waiting"
+    attempt: int = 0
+    failures: int = 0
+    not_before: float = 0.0
+    runs: dict[str, RunState] = field(default_factory=dict)
+    decision: str = ""
+    refusals: dict[str, int] = field(default_factory=dict)
+    started_at: float | None = None
+    ended_at: float | None = None
+    cancelling: bool = False
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED_JOB
+
+    def live(self) -> tuple[RunState, ...]:
+        """Runs that hold chips: all that have not ended."""
+        return tuple(r for r in self.runs.values() if not r.ended)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """A site now: whether its agent answers."""
+
+    name: str
+    phase: Literal["unknown", "up", "lost"] = "unknown"
+    agent: str = ""
+    since: float = 0.0
+    reason: str = ""
