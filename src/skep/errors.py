@@ -3,7 +3,7 @@
 ::
 
     SkepError                 exit code 1   anything that skep itself refuses or fails at
-    ├── InputError            exit code 2   what the user gave is wrong: field, value, what is allowed
+    ├── InputError            exit code 2   what the user gave is wrong: field, value, what fits
     ├── UnreachableError      exit code 3   no control plane answers
     ├── NotFoundError         exit code 4   no such job, run or site
     ├── DeniedError           exit code 5   the token or the policy does not allow it

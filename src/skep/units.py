@@ -89,7 +89,7 @@ def _slurm_duration(text: str, what: str) -> float:
 
 
 def si(value: float, unit: str) -> str:
-    """``value`` with an SI prefix, three significant digits: ``si(1.25e8, "bit/s")`` = 125 Mbit/s."""
+    """``value`` with an SI prefix, three digits: ``si(1.25e8, "bit/s")`` = 125 Mbit/s."""
     for prefix, scale in reversed(_SI.items()):
         if abs(value) >= scale and (value or not prefix):
             return f"{value / scale:.3g} {prefix}{unit}"

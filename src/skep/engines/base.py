@@ -24,7 +24,7 @@ class Material:
 
 
 class Engine(Protocol):
-    """Errors of a single run are told in its report (phase ``failed`` with a reason), not raised."""
+    """Errors of a single run are told in its report (phase ``failed``, a reason), not raised."""
 
     def prepare(self, order: Order, material: Material) -> None:
         """Take the run on: unpack, run its setup. Reported as preparing, then ready or failed."""
@@ -47,7 +47,7 @@ class Engine(Protocol):
         ...
 
     def logs(self, run: str, after: Mapping[str, int], limit: int) -> tuple[LogChunk, ...]:
-        """Log text of each process of the run from byte ``after[process]`` on, at most ``limit``."""
+        """Log text of each process from byte ``after[process]`` on, at most ``limit`` bytes."""
         ...
 
     def progress(self, run: str, after: int, limit: int) -> ProgressChunk | None:

@@ -1,0 +1,174 @@
+"""What the API answers, and what the command and the page show."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from skep.model.base import Spec
+from skep.model.event import Logged
+from skep.model.job import Job
+from skep.model.state import JobPhase, RunPhase
+
+
+class RunView(Spec):
+    """One attempt at one site's share."""
+
+    run: str
+    attempt: int
+    site: str
+    chip: str
+    chips: int
+    nodes: int
+    phase: RunPhase
+    placed_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    power: float = Field(default=0.0, description="W at the meter while at work")
+    energy: float = Field(default=0.0, description="J at the meter so far")
+    renewable: float = Field(default=0.0, ge=0, le=1, description="share of that energy")
+
+
+class JobView(Spec):
+    """A job in a list. Times are seconds since the Unix epoch."""
+
+    id: str
+    name: str
+    user: str
+    queue: str
+    priority: int
+    phase: JobPhase
+    chips: int = Field(description="held now; while waiting: asked for (first alternative)")
+    chip: str = Field(description="kind held, or asked for; '' for any")
+    sites: tuple[str, ...]
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    failures: int = 0
+    reason: str = Field(description="the last decision, or why it ended")
+
+
+class JobDetail(JobView):
+    """One job with all its runs and what was asked for."""
+
+    spec: Job
+    runs: tuple[RunView, ...]
+    cancelling: bool = False
+    version: int
+
+
+class SiteRefusal(Spec):
+    """Why sites do not take the job now."""
+
+    reason: str
+    sites: tuple[str, ...]
+
+
+class Why(Spec):
+    """What was decided on a job and why.
+
+    ``decisions`` are its events as sentences, oldest first. For a waiting job ``refusals`` counts
+    what each site refuses it for *now*, ``place`` is its place in the order (1 = next) and
+    ``remedy`` says what would let it run.
+    """
+
+    id: str
+    name: str
+    phase: JobPhase
+    summary: str
+    place: int | None = None
+    waiting: int = 0
+    refusals: tuple[SiteRefusal, ...] = ()
+    remedy: str = ""
+    decisions: tuple[dict[str, Any], ...] = Field(description="each {'at': s, 'text': sentence}")
+
+
+class PoolView(Spec):
+    """Chips of one kind at a site."""
+
+    chip: str
+    chips: int
+    free: int
+    nodes: int
+
+
+class PowerView(Spec):
+    """The electricity of a site now, in W. ``drawn`` is modelled, not measured."""
+
+    cap: float | None
+    drawn: float
+    sun: float
+    wind: float
+    grid: float
+    renewable: float = Field(description="share of the draw that is renewable now")
+    carbon: float | None = Field(default=None, description="gCO2eq/kWh of the grid")
+
+
+class SiteView(Spec):
+    """A site now."""
+
+    name: str
+    phase: Literal["unknown", "up", "lost"]
+    reason: str
+    country: str
+    engine: str
+    pools: tuple[PoolView, ...]
+    runs: tuple[str, ...]
+    power: PowerView | None
+    silent: float | None = Field(description="seconds since its agent last reported")
+
+
+class LogPart(Spec):
+    """Log text of one process of a run."""
+
+    run: str
+    site: str
+    process: str
+    offset: int
+    text: str
+
+
+class Logs(Spec):
+    """A page of logs. Pass ``cursor`` to get what follows; ``ended``: nothing will follow."""
+
+    parts: tuple[LogPart, ...]
+    cursor: str
+    ended: bool
+
+
+class ProgressLine(Spec):
+    """One progress line of a run, with its number."""
+
+    n: int
+    run: str
+    site: str
+    line: dict[str, Any]
+
+
+class Progress(Spec):
+    """A page of progress. Pass ``next`` as ``after``."""
+
+    lines: tuple[ProgressLine, ...]
+    next: int
+
+
+class Events(Spec):
+    """A page of the event log. Pass ``next`` as ``after``."""
+
+    events: tuple[Logged, ...]
+    next: int
+
+
+class Health(Spec):
+    """Whether the control plane works."""
+
+    pool: str
+    version: str
+    seq: int
+    sites_up: int
+    sites: int
+    waiting: int
+    running: int
