@@ -51,6 +51,7 @@ class Placed(_Event):
     attempt: int
     runs: tuple[RunGrant, ...]
     go: bool = False
+    repair: bool = Field(default=False, description="a lost share again, beside runs that go on")
     reason: str
 
 

@@ -53,6 +53,7 @@ class Report(Spec):
     """
 
     agent: str
+    number: int = Field(default=0, description="counts up; an older one that comes late is ignored")
     runs: tuple[RunReport, ...] = ()
     logs: tuple[LogChunk, ...] = ()
     progress: tuple[ProgressChunk, ...] = ()

@@ -43,6 +43,7 @@ class JobState:
 
     ``runs`` holds all runs ever placed, by id, in order. ``decision`` is the last reason given
     for placing or not placing; ``refusals`` counts sites per reason of the last refusal.
+    ``gang`` is the attempt of the last whole placement: later attempts repaired shares of it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class JobState:
     version: int = 1
     phase: JobPhase = "waiting"
     attempt: int = 0
+    gang: int = 0
     failures: int = 0
     not_before: float = 0.0
     runs: dict[str, RunState] = field(default_factory=dict)
@@ -69,6 +71,10 @@ class JobState:
     def live(self) -> tuple[RunState, ...]:
         """Runs that hold chips: all that have not ended."""
         return tuple(r for r in self.runs.values() if not r.ended)
+
+    def shares(self) -> dict[int, RunState]:
+        """The latest run of each share of the present gang, by rank; empty before placement."""
+        return {r.share.rank: r for r in self.runs.values() if self.gang and r.attempt >= self.gang}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,199 @@
+"""The state machine: one transition table, and the fold of events into states. Pure.
+
+``apply(job, event)`` answers the job's next state; ``replay(events)`` folds a whole log. An event
+that the table does not allow in the present phase raises ``ConflictError``: the decision behind it
+was made from a world that has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from skep.errors import ConflictError
+from skep.model.event import (
+    CancelRequested,
+    Deferred,
+    Event,
+    GangExpired,
+    GangReady,
+    JobEnded,
+    Placed,
+    Retried,
+    RunEnded,
+    RunReady,
+    RunStarted,
+    RunStopping,
+    SiteJoined,
+    SiteLost,
+    SiteReturned,
+    Submitted,
+)
+from skep.model.state import ENDED_RUN, JobState, RunState, SiteState
+
+# Which events a job takes in which phase; ended jobs take only the ends of their last runs.
+_OPEN = frozenset({"waiting", "starting", "running"})
+JOB_TABLE: dict[str, frozenset[str]] = {
+    "placed": _OPEN,
+    "deferred": _OPEN,
+    "gang_ready": frozenset({"starting"}),
+    "gang_expired": frozenset({"starting"}),
+    "run_ready": _OPEN,
+    "run_started": _OPEN,
+    "run_stopping": _OPEN,
+    "run_ended": _OPEN,
+    "retried": _OPEN,
+    "cancel_requested": _OPEN,
+    "job_ended": _OPEN,
+}
+RUN_TABLE: dict[str, frozenset[str]] = {
+    "run_ready": frozenset({"assigned"}),
+    "run_started": frozenset({"assigned", "ready"}),
+    "run_stopping": frozenset({"assigned", "ready", "running"}),
+    "run_ended": frozenset({"assigned", "ready", "running", "stopping"}),
+}
+
+
+def apply(job: JobState | None, event: Event) -> JobState:
+    """The state of the job after ``event``; ``job`` is None only for ``Submitted``."""
+    if isinstance(event, Submitted):
+        if job is not None:
+            raise ConflictError(f"job {event.job} exists already")
+        return JobState(event.job, event.spec, event.user, event.at)
+    if job is None:
+        raise ConflictError(f"there is no job {event.job} for the event {event.kind}")
+    if job.phase not in JOB_TABLE.get(event.kind, frozenset()):
+        raise ConflictError(f"job {job.id} is {job.phase}: it takes no {event.kind}")
+    changed = _FOLD[event.kind](job, event)
+    return replace(changed, version=job.version + 1)
+
+
+def apply_site(site: SiteState, event: Event) -> SiteState:
+    """The state of a site after one of its events; other events leave it as it is."""
+    if isinstance(event, SiteJoined):
+        return replace(site, phase="up", agent=event.agent, since=event.at, reason=event.reason)
+    if isinstance(event, SiteLost):
+        return replace(site, phase="lost", since=event.at, reason=event.reason)
+    if isinstance(event, SiteReturned):
+        return replace(site, phase="up", since=event.at, reason=event.reason)
+    return site
+
+
+def replay(events: Iterable[Event]) -> tuple[dict[str, JobState], dict[str, SiteState]]:
+    """Fold a whole log into the jobs and sites by name."""
+    jobs: dict[str, JobState] = {}
+    sites: dict[str, SiteState] = {}
+    for event in events:
+        if event.job:
+            jobs[event.job] = apply(jobs.get(event.job), event)
+        else:
+            sites[event.site] = apply_site(sites.get(event.site, SiteState(event.site)), event)
+    return jobs, sites
+
+
+def _run(job: JobState, run: str, kind: str) -> RunState:
+    state = job.runs.get(run)
+    if state is None:
+        raise ConflictError(f"job {job.id} has no run {run}")
+    if state.phase not in RUN_TABLE[kind]:
+        raise ConflictError(f"run {run} is {state.phase}: it takes no {kind}")
+    return state
+
+
+def _with_run(job: JobState, run: RunState, **changes: Any) -> JobState:
+    return replace(job, runs={**job.runs, run.run: run}, **changes)
+
+
+def _placed(job: JobState, event: Placed) -> JobState:
+    if event.attempt <= job.attempt:
+        raise ConflictError(f"attempt {event.attempt} of job {job.id} is not a new one")
+    new = {
+        grant.run: RunState(grant.run, event.attempt, grant.share, go=event.go, placed_at=event.at)
+        for grant in event.runs
+    }
+    return replace(
+        job,
+        runs={**job.runs, **new},
+        attempt=event.attempt,
+        gang=job.gang if event.repair else event.attempt,
+        phase="running" if event.repair and job.phase == "running" else "starting",
+        decision=event.reason,
+        refusals={},
+    )
+
+
+def _deferred(job: JobState, event: Deferred) -> JobState:
+    return replace(job, decision=event.reason, refusals=event.refusals)
+
+
+def _gang_ready(job: JobState, event: GangReady) -> JobState:
+    runs = {
+        name: replace(run, go=True) if run.attempt == event.attempt and not run.ended else run
+        for name, run in job.runs.items()
+    }
+    return replace(job, runs=runs)
+
+
+def _gang_expired(job: JobState, event: GangExpired) -> JobState:
+    return replace(job, decision=event.reason)
+
+
+def _run_ready(job: JobState, event: RunReady) -> JobState:
+    run = _run(job, event.run, event.kind)
+    return _with_run(job, replace(run, phase="ready", address=event.address))
+
+
+def _run_started(job: JobState, event: RunStarted) -> JobState:
+    run = _run(job, event.run, event.kind)
+    started = job.started_at if job.started_at is not None else event.at
+    run = replace(run, phase="running", started_at=event.at)
+    return _with_run(job, run, phase="running", started_at=started)
+
+
+def _run_stopping(job: JobState, event: RunStopping) -> JobState:
+    run = _run(job, event.run, event.kind)
+    return _with_run(job, replace(run, phase="stopping", reason=event.reason))
+
+
+def _run_ended(job: JobState, event: RunEnded) -> JobState:
+    run = _run(job, event.run, event.kind)
+    run = replace(
+        run,
+        phase=event.outcome,
+        ended_at=event.at,
+        exit_code=event.exit_code,
+        reason=event.reason or run.reason,
+    )
+    others = any(not r.ended for name, r in job.runs.items() if name != event.run)
+    return _with_run(job, run, phase=job.phase if others else "waiting")
+
+
+def _retried(job: JobState, event: Retried) -> JobState:
+    return replace(job, not_before=event.not_before, failures=event.failures, decision=event.reason)
+
+
+def _cancel_requested(job: JobState, _event: CancelRequested) -> JobState:
+    return replace(job, cancelling=True)
+
+
+def _job_ended(job: JobState, event: JobEnded) -> JobState:
+    held = [run.run for run in job.runs.values() if run.phase not in ENDED_RUN]
+    if held:
+        raise ConflictError(f"job {job.id} cannot end while it holds {', '.join(held)}")
+    return replace(job, phase=event.outcome, ended_at=event.at, reason=event.reason)
+
+
+_FOLD: dict[str, Callable[[JobState, Any], JobState]] = {
+    "placed": _placed,
+    "deferred": _deferred,
+    "gang_ready": _gang_ready,
+    "gang_expired": _gang_expired,
+    "run_ready": _run_ready,
+    "run_started": _run_started,
+    "run_stopping": _run_stopping,
+    "run_ended": _run_ended,
+    "retried": _retried,
+    "cancel_requested": _cancel_requested,
+    "job_ended": _job_ended,
+}
