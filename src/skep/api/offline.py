@@ -1,0 +1,40 @@
+"""The API over a state folder without a control plane: everything that only reads works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from skep.api.app import build_app
+from skep.api.context import Context
+from skep.api.folder import StateFolder
+from skep.control.electricity import Electricity
+from skep.control.loop import Clock, Loop
+from skep.control.service import Control
+from skep.control.topology import topology
+from skep.files.pool import resolve_chips
+from skep.files.supply import supply_series
+from skep.store.bundles import BundleFolder
+from skep.store.logs import LogFolder
+from skep.store.sql import open_store
+
+
+def offline_app(state: Path) -> FastAPI:
+    """The application. Raises ``StoreError`` where no control plane has ever run there."""
+    folder = StateFolder(state)
+    pool, policy = folder.recall()
+    clock = Clock()
+    places = topology(pool, resolve_chips(pool))
+    electricity = Electricity(places, supply_series(pool, clock()))
+    store = open_store(folder.database, read_only=True)
+    control = Control(places, policy, store, electricity, clock())
+    return build_app(
+        Context(
+            loop=Loop(control, clock),
+            logs=LogFolder(folder.logs),
+            bundles=BundleFolder(folder.bundles),
+            gate=None,
+            live=False,
+        )
+    )

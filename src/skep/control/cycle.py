@@ -1,0 +1,152 @@
+"""The cycle: from what is to what should be, in numbered steps.
+
+Called by the loop of a control plane, and by the simulator, with their own ``now``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from skep.control.draft import Draft
+from skep.control.outcome import finish, stop_gang
+from skep.control.sites import expire
+from skep.control.snapshot import take_snapshot
+from skep.control.world import World, lost_shares
+from skep.model.event import (
+    Deferred,
+    Ending,
+    Event,
+    GangExpired,
+    GangReady,
+    Placed,
+    Retried,
+    RunGrant,
+)
+from skep.model.policy import Policy
+from skep.model.snapshot import Floats, Placement, Plan, Refusal
+from skep.model.state import JobState
+from skep.scheduler import schedule
+from skep.store.base import Store
+from skep.units import duration
+
+# A waiting job's reasons change with every job that starts; the log tells them at most so often.
+DEFER_SECONDS = 30.0
+
+
+def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: float) -> Plan:
+    """One cycle. Returns the plan that was made; what of it held is in the events."""
+    # 1. Time: silent sites, and jobs whose moment has come.
+    draft = Draft(world)
+    expire(world, draft, policy, now)
+    world.due(now)
+    # 2. Settle: gangs that are ready or have waited too long, limits, ends.
+    for job in tuple(world.dirty):
+        _settle(world, draft, policy, job, now)
+    draft.commit(store)
+    world.dirty.clear()
+    # 3. Decide on a snapshot.
+    if not world.waiting:
+        return Plan()
+    snapshot = take_snapshot(world, policy, clean, now)
+    plan = schedule(snapshot, policy, now)
+    # 4. Commit, each decision against the job's version and the limits as they are now.
+    draft = Draft(world)
+    for placement in plan.placements:
+        _place(world, draft, policy, placement, now)
+    for refusal in plan.refusals:
+        _defer(world, draft, refusal, now)
+    draft.commit(store)
+    return plan
+
+
+def _settle(world: World, draft: Draft, policy: Policy, job_id: str, now: float) -> None:
+    job = draft.job(job_id)
+    if job is None or job.ended:
+        return
+    if job.ending:
+        lost = frozenset(n for n in world.sites if draft.site(n).phase == "lost")
+        draft.add(*finish(job, lost, now))
+        return
+    draft.add(*_limit(world, job, now))
+    job = draft.job(job_id)
+    if job is not None and job.phase == "starting" and not job.ending:
+        draft.add(*_gang(world, job, policy, now))
+
+
+def _limit(world: World, job: JobState, now: float) -> Iterable[Event]:
+    if job.spec.time_limit is None or job.started_at is None:
+        return ()
+    end = job.started_at + job.spec.time_limit
+    if now < end:
+        world.wake_at(end, job.id)
+        return ()
+    reason = f"time limit of {duration(job.spec.time_limit)} reached"
+    ending = Ending(at=now, job=job.id, outcome="failed", reason=reason)
+    return (ending, *stop_gang(job, reason, now))
+
+
+def _gang(world: World, job: JobState, policy: Policy, now: float) -> Iterable[Event]:
+    """A gang starts when all its runs are ready; held too long, it gives its chips back."""
+    runs = [r for r in job.live() if r.attempt == job.gang]
+    if not runs or all(r.go for r in runs) or any(r.phase == "stopping" for r in runs):
+        return ()
+    if len(runs) == len(job.shares()) and all(r.phase == "ready" for r in runs):
+        return (GangReady(at=now, job=job.id, attempt=job.gang),)
+    end = min(r.placed_at for r in runs) + policy.gang_hold
+    if now < end:
+        world.wake_at(end, job.id)
+        return ()
+    late = ", ".join(sorted(r.share.site for r in runs if r.phase != "ready"))
+    reason = f"not ready within {duration(policy.gang_hold)}: {late}; chips given back"
+    retried = Retried(
+        at=now,
+        job=job.id,
+        not_before=now + policy.retry_delay,
+        failures=job.failures,
+        reason=reason,
+    )
+    expired = GangExpired(at=now, job=job.id, attempt=job.gang, reason=reason)
+    return (expired, retried, *stop_gang(job, reason, now))
+
+
+def _place(world: World, draft: Draft, policy: Policy, placement: Placement, now: float) -> None:
+    job = world.jobs[placement.job]
+    if job.version != placement.version or job.ended or job.ending:
+        return
+    attempt = job.attempt + 1
+    grants = tuple(
+        RunGrant(run=run_id(job.id, attempt, share.site), share=share) for share in placement.shares
+    )
+    draft.add(
+        Placed(
+            at=now,
+            job=job.id,
+            attempt=attempt,
+            runs=grants,
+            go=placement.repair or len(grants) == 1,
+            repair=placement.repair,
+            reason=placement.reason,
+        )
+    )
+    world.wake_at(now + policy.gang_hold, job.id)
+    if placement.repair and len(lost_shares(job)) > 1:
+        world.wake_at(now, job.id)
+
+
+def run_id(job: str, attempt: int, site: str) -> str:
+    """The id of a run: ``JOB-a3-SITE``. A higher attempt fences the lower ones."""
+    return f"{job}-a{attempt}-{site}"
+
+
+def _defer(world: World, draft: Draft, refusal: Refusal, now: float) -> None:
+    job = world.jobs[refusal.job]
+    if job.version != refusal.version:
+        return
+    if job.not_before > now:
+        world.wake_at(job.not_before, job.id)
+    told = world.deferred.get(job.id)
+    if job.decision == refusal.reason or (told is not None and now - told < DEFER_SECONDS):
+        return
+    world.deferred[job.id] = now
+    counts = {reason: len(sites) for reason, sites in refusal.sites.items()}
+    draft.add(Deferred(at=now, job=job.id, reason=refusal.reason, refusals=counts))

@@ -1,0 +1,124 @@
+"""The world as people and programs are shown it: states in, ``skep.model.views`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skep.control.world import World
+from skep.model.job import ChipRequest
+from skep.model.snapshot import Plan
+from skep.model.state import JobState, RunState, SiteState
+from skep.model.views import (
+    JobDetail,
+    JobView,
+    PoolView,
+    PowerView,
+    RunView,
+    SiteRefusal,
+    SiteView,
+    Why,
+)
+
+Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
+"""How much a run has drawn so far; the service knows supply and time."""
+
+
+def job_view(job: JobState) -> JobView:
+    """One line of a list."""
+    return JobView(**_fields(job))
+
+
+def job_detail(job: JobState, energy: Energy) -> JobDetail:
+    """One job whole."""
+    return JobDetail(
+        **_fields(job),
+        spec=job.spec,
+        runs=tuple(run_view(run, energy) for run in job.runs.values()),
+        cancelling=job.ending is not None,
+        version=job.version,
+    )
+
+
+def _fields(job: JobState) -> dict[str, object]:
+    live = job.live() or (tuple(job.shares().values()) if job.ended else ())
+    wanted: ChipRequest = job.spec.chips[0]
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "user": job.user,
+        "queue": job.spec.queue,
+        "priority": job.spec.priority,
+        "phase": job.phase,
+        "chips": sum(r.share.chips for r in live) or wanted.count,
+        "chip": live[0].share.chip if live else wanted.kind or "",
+        "sites": tuple(dict.fromkeys(r.share.site for r in live)),
+        "submitted_at": job.submitted_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "failures": job.failures,
+        "reason": job.reason or job.decision,
+    }
+
+
+def run_view(run: RunState, energy: Energy) -> RunView:
+    """One attempt at one site's share."""
+    joules, renewable = energy(run)
+    return RunView(
+        run=run.run,
+        attempt=run.attempt,
+        site=run.share.site,
+        chip=run.share.chip,
+        chips=run.share.chips,
+        nodes=run.share.nodes,
+        phase=run.phase,
+        placed_at=run.placed_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        exit_code=run.exit_code,
+        reason=run.reason,
+        power=run.share.power,
+        energy=joules,
+        renewable=renewable,
+    )
+
+
+def site_view(world: World, state: SiteState, power: PowerView | None, now: float) -> SiteView:
+    """A site now."""
+    site = world.topology.site(state.name)
+    heard = world.heard.get(state.name)
+    return SiteView(
+        name=state.name,
+        phase=state.phase,
+        reason=state.reason,
+        country=site.place.country if site.place else "",
+        engine=site.engine,
+        pools=tuple(
+            PoolView(chip=p.chip, chips=p.chips, free=world.free_of(state.name, i), nodes=p.nodes)
+            for i, p in enumerate(site.pools)
+        ),
+        runs=tuple(world.runs[state.name]),
+        power=power,
+        silent=None if heard is None else max(0.0, now - heard),
+    )
+
+
+def why(
+    job: JobState,
+    plan: Plan | None,
+    order: tuple[str, ...],
+    decisions: tuple[dict[str, object], ...],
+) -> Why:
+    """What was decided on a job; ``plan`` is what the scheduler would decide now."""
+    refusal = next((r for r in plan.refusals if r.job == job.id), None) if plan else None
+    refusals = refusal.sites if refusal else {}
+    return Why(
+        id=job.id,
+        name=job.spec.name,
+        phase=job.phase,
+        summary=refusal.reason if refusal else job.reason or job.decision or "not looked at yet",
+        place=order.index(job.id) + 1 if job.id in order else None,
+        waiting=len(order),
+        refusals=tuple(SiteRefusal(reason=r, sites=tuple(s)) for r, s in refusals.items()),
+        remedy=refusal.remedy if refusal else "",
+        decisions=decisions,
+    )
