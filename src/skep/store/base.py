@@ -6,8 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from skep.errors import ConflictError
 from skep.model.event import Event, Logged
 from skep.model.state import JobState, SiteState
+
+
+ENDED_KEPT = 1000
+"""So many of the newest ended jobs ``load`` answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +86,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Release what is held."""
         ...
+
+
+def refuse_moved(expect: Mapping[str, int], stored: Mapping[str, int]) -> None:
+    """Raises ``ConflictError`` where a stored version is not the expected one."""
+    for job, version in expect.items():
+        found = stored.get(job, 0)
+        if found != version:
+            raise ConflictError(f"job {job} is at version {found}, not {version}: it has moved")
