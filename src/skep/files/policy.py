@@ -1,0 +1,34 @@
+"""Reads policy files: queues, quotas, rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skep.errors import InputError
+from skep.files.problems import check, field_name, printable
+from skep.files.yaml import MIB, read_mapping
+from skep.model.policy import Policy
+
+MOST_BYTES = MIB
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy of the file at ``path``, checked. Raises ``InputError``."""
+    path = Path(path)
+    source = printable(str(path))
+    policy = check(Policy, read_mapping(path, MOST_BYTES), source=source)
+    _once([queue.name for queue in policy.queues], "queues", "name", source)
+    _once([rule.id for rule in policy.rules], "rules", "id", source)
+    for row, rule in enumerate(policy.rules):
+        if rule.since and rule.until and rule.until < rule.since:
+            field = field_name(("rules", row, "until"))
+            allowed = f"allowed: {rule.since} (since) or later"
+            raise InputError(field, str(rule.until), allowed, source=source)
+    return policy
+
+
+def _once(names: list[str], table: str, key: str, source: str) -> None:
+    for row, name in enumerate(names):
+        if name in names[:row]:
+            allowed = f"allowed: a name that {table}[{names.index(name)}] does not have"
+            raise InputError(field_name((table, row, key)), name, allowed, source=source)
