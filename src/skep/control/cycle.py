@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from skep.control.draft import Draft
 from skep.control.outcome import finish, stop_gang
+from skep.control.room import Room
 from skep.control.sites import expire
 from skep.control.snapshot import take_snapshot
 from skep.control.world import World, lost_shares
@@ -50,9 +51,9 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     snapshot = take_snapshot(world, policy, clean, now)
     plan = schedule(snapshot, policy, now)
     # 4. Commit, each decision against the job's version and the limits as they are now.
-    draft = Draft(world)
+    draft, room = Draft(world), Room(world, policy)
     for placement in plan.placements:
-        _place(world, draft, policy, placement, now)
+        _place(world, draft, room, placement, now)
     for refusal in plan.refusals:
         _defer(world, draft, refusal, now)
     draft.commit(store)
@@ -109,9 +110,12 @@ def _gang(world: World, job: JobState, policy: Policy, now: float) -> Iterable[E
     return (expired, retried, *stop_gang(job, reason, now))
 
 
-def _place(world: World, draft: Draft, policy: Policy, placement: Placement, now: float) -> None:
+def _place(world: World, draft: Draft, room: Room, placement: Placement, now: float) -> None:
     job = world.jobs[placement.job]
     if job.version != placement.version or job.ended or job.ending:
+        return
+    if reason := room.take(job, placement):
+        draft.add(Deferred(at=now, job=job.id, reason=f"refused at commit: {reason}"))
         return
     attempt = job.attempt + 1
     grants = tuple(
@@ -128,7 +132,6 @@ def _place(world: World, draft: Draft, policy: Policy, placement: Placement, now
             reason=placement.reason,
         )
     )
-    world.wake_at(now + policy.gang_hold, job.id)
     if placement.repair and len(lost_shares(job)) > 1:
         world.wake_at(now, job.id)
 
