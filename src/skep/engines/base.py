@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from skep.model.message import LogChunk, Order, ProgressChunk, RunReport
 
@@ -56,4 +56,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of what the engine holds in this process; runs go on."""
+        ...
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """An engine whose runs outlive its agent, and which ends them itself when the lease runs out.
+
+    Without it a dead agent could not keep the promise that a run is never alive twice.
+    """
+
+    def hold_lease(self, until: float) -> None:
+        """Note until when the site's lease runs, on the machine's boot clock in seconds."""
+        ...
+
+    def lease_until(self) -> float | None:
+        """The lease that was noted last, also by an earlier agent; None where there was none."""
         ...
