@@ -1,0 +1,206 @@
+"""The background thread: sockets and rounds run here, the training loop only polls and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from skep.errors import InputError
+from skep.runenv import parse_address
+from skep.train.frames import Kind, Message
+from skep.train.member import Member
+from skep.train.mesh import Mesh
+from skep.train.outer import OuterState
+from skep.train.parts import Call, Local, Part
+from skep.train.rounds import Rounds
+from skep.train.settings import Settings
+
+TICK_S = 0.05
+_WILDCARDS = ("0.0.0.0", "::", "*")
+
+
+class Exchange:
+    """The thread-safe face of one site's part in the exchange."""
+
+    def __init__(
+        self, chosen: Settings, state: OuterState, signature: str, tell: Callable[[str], None]
+    ) -> None:
+        self._settings, self._tell = chosen, tell
+        listen = chosen.listen
+        dialable = listen if listen and parse_address(listen)[0] not in _WILDCARDS else ""
+        self.me = Member(chosen.site, chosen.rank, chosen.run, signature, dialable)
+        limit = 8 * state.anchor.numel() + (1 << 20)
+        self._rounds = Rounds(self.me, state, chosen.options, time.monotonic())
+        self._mesh = Mesh(self.me, chosen.token, chosen.proxy, limit, self)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._news = threading.Event()
+        self._failure: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="skep-exchange", daemon=True)
+
+    # -- from the training loop -------------------------------------------------------------
+
+    def start(self) -> None:
+        """Listen and dial. Raises ``InputError`` when the address cannot be listened on."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise InputError("listen", self._settings.listen, str(self._failure))
+
+    @property
+    def state(self) -> OuterState:
+        return self._rounds.state
+
+    @property
+    def wanted(self) -> Call | None:
+        return self._rounds.wanted
+
+    @property
+    def finished(self) -> bool:
+        return self._rounds.finished
+
+    @property
+    def sites(self) -> list[str]:
+        """The peers that are connected now."""
+        return sorted(self._rounds.views)
+
+    @property
+    def level(self) -> bool:
+        """Whether this site is up to date and knows the same of all connected peers."""
+        return self._rounds.level() and not self._rounds.behind()
+
+    @property
+    def behind(self) -> bool:
+        return self._rounds.behind()
+
+    @property
+    def pending(self) -> int:
+        """Tokens of all connected sites that are not in the anchor yet."""
+        return self._rounds.pending()
+
+    @property
+    def level_or_running(self) -> bool:
+        """Whether training may begin: nobody has to be waited for or fetched from."""
+        return self.level if self._rounds.state.round == 0 else not self._rounds.behind()
+
+    def last_reports(self) -> list[Local]:
+        """The last report of each site that ever was connected."""
+        return list(self._rounds.reports.values())
+
+    def peer_reports(self) -> list[Local]:
+        """The newest report of each connected peer."""
+        return [view.local for view in list(self._rounds.views.values())]
+
+    @property
+    def sent(self) -> int:
+        return self._mesh.traffic.sent
+
+    @property
+    def received_bytes(self) -> int:
+        return self._mesh.traffic.received
+
+    def report(self, local: Local) -> None:
+        """Tell the others, with the next beat, how this site is doing."""
+        soon = local.finishing and not self._rounds.local.finishing
+        self._rounds.local = local
+        if soon:
+            self._soon(lambda now: self._rounds.announce(now))
+
+    def contribute(self, part: Part) -> None:
+        """Answer ``wanted``."""
+        self._rounds.wanted = None
+        self._soon(lambda now: self._rounds.offered(part, now))
+
+    def absorb(self, part: Part) -> None:
+        """Alone, at the end: the anchor becomes this site's own parameters."""
+        done = threading.Event()
+
+        def work(now: float) -> None:
+            self._rounds.absorb(part, now)
+            done.set()
+
+        self._soon(work)
+        done.wait(10.0)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something has happened, or for ``seconds``."""
+        self._news.wait(seconds)
+        self._news.clear()
+
+    def drain_rounds(self) -> list[dict[str, Any]]:
+        """The records of the rounds applied since the last time."""
+        closed, self._rounds.closed = self._rounds.closed, []
+        return closed
+
+    def stop(self) -> None:
+        """Leave: what was queued is delivered, then the thread ends."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(15.0)
+
+    # -- in the thread ----------------------------------------------------------------------
+
+    def _soon(self, work: Callable[[float], object]) -> None:
+        def call() -> None:
+            work(time.monotonic())
+            self._flush()
+
+        self._loop.call_soon_threadsafe(call)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._main())
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    async def _main(self) -> None:
+        self._stopping = asyncio.Event()
+        try:
+            await self._mesh.start(self._settings.listen, dict(self._settings.peers))
+        except OSError as error:
+            self._failure = error
+            return
+        self._ready.set()
+        while not self._stopping.is_set():
+            self._rounds.tick(time.monotonic())
+            self._flush()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        await self._mesh.stop()
+
+    def _flush(self) -> None:
+        outbox, self._rounds.outbox = self._rounds.outbox, []
+        for site, message in outbox:
+            self._mesh.send(site, message)
+        events, self._rounds.events = self._rounds.events, []
+        for text in events:
+            self.event(text)
+        self._news.set()
+
+    # -- what the mesh reports --------------------------------------------------------------
+
+    def joined(self, member: Member) -> None:
+        self._rounds.joined(member)
+        self._flush()
+
+    def left(self, member: Member) -> None:
+        self._rounds.left(member.site, time.monotonic())
+        self._flush()
+
+    def received(self, site: str, message: Message) -> None:
+        if message.kind is Kind.BEAT:
+            for name, address in dict(message.fields["sites"]).items():
+                self._mesh.learn(str(name), str(address))
+        self._rounds.received(site, message, time.monotonic())
+        self._flush()
+
+    def event(self, text: str) -> None:
+        self._tell(text)

@@ -1,0 +1,70 @@
+"""``join``: the two lines in a user's loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+
+from skep.errors import InputError
+from skep.runenv import from_environ
+from skep.train.outer import Outer
+from skep.train.ranks import Ranks
+from skep.train.run import Run
+from skep.train.settings import OnEvent, settings
+
+
+def join(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    site: str | None = None,
+    listen: str | None = None,
+    peers: Mapping[str, str] | None = None,
+    token: str | None = None,
+    interval: float | None = None,
+    interval_steps: int | None = None,
+    outer: Outer | None = None,
+    codec: str = "fp16",
+    overlap: bool = True,
+    grace: float | None = None,
+    start_wait: float = 30.0,
+    finish_wait: float = 20.0,
+    on_event: OnEvent | None = None,
+) -> Run:
+    """A context manager in which ``optimizer.step()`` also keeps ``model`` in step with the sites.
+
+    Everything comes from the run environment (``skep.runenv``); an argument wins over it. Without
+    peers and without an address to listen on it only measures. Raises ``InputError``.
+
+    ``peers`` maps site names to "host:port", ``listen`` is this site's own, ``token`` the secret
+    that all share. ``interval`` (seconds) or ``interval_steps`` (local steps) fix the time between
+    rounds, which is otherwise chosen from the measured link. ``outer`` fixes the outer learning
+    rate and momentum. ``overlap=False`` waits for each round instead of training on. ``grace``
+    (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
+    ``on_event`` is called with one line of text, from a background thread.
+    """
+    ranks = Ranks()
+    try:
+        env = from_environ(os.environ)
+    except ValueError as error:
+        raise InputError("run environment", str(error), "see docs/guides/training.md") from error
+    chosen = settings(
+        env,
+        ranks.world,
+        site=site,
+        listen=listen,
+        peers=peers,
+        token=token,
+        interval=interval,
+        interval_steps=interval_steps,
+        outer=outer,
+        codec=codec,
+        overlap=overlap,
+        grace=grace,
+        start_wait=start_wait,
+        finish_wait=finish_wait,
+        on_event=on_event,
+    )
+    return Run(model, optimizer, chosen, ranks)

@@ -1,0 +1,77 @@
+"""Writes checkpoints in the background, so that a slow disk does not slow the training."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+
+import torch
+
+from skep.train import checkpoint
+from skep.train.checkpoint import Checkpoint
+
+EVERY_S = 5.0
+
+
+def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
+    """The optimizer's state, serialised; empty when it cannot be."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(optimizer.state_dict(), buffer)
+    except Exception:  # a user's optimizer may hold anything: training goes on without this part
+        return b""
+    return buffer.getvalue()
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, data: bytes) -> str:
+    """Load what ``optimizer_bytes`` gave; a complaint when it does not fit."""
+    if not data:
+        return ""
+    try:
+        optimizer.load_state_dict(torch.load(io.BytesIO(data), weights_only=True))
+    except Exception as error:  # of whatever kind: the optimizer then starts afresh
+        return f"the optimizer starts afresh, its checkpoint does not fit: {error}"
+    return ""
+
+
+class Keeper:
+    """Saves to ``folder`` (empty: nowhere), at most one write at a time."""
+
+    def __init__(self, folder: str, tell: Callable[[str], None], now: float) -> None:
+        self._folder, self._tell = folder, tell
+        self._thread: threading.Thread | None = None
+        self._last = now
+
+    def due(self, now: float) -> bool:
+        busy = self._thread is not None and self._thread.is_alive()
+        return bool(self._folder) and not busy and now - self._last >= EVERY_S
+
+    def save(self, made: Checkpoint, now: float) -> None:
+        """Start to write; a failure is told, never raised."""
+        if not self._folder:
+            return
+        self.wait()
+        self._last = now
+        self._thread = threading.Thread(target=self._write, args=(made,), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until the write that is under way, if any, is on the disk."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _write(self, made: Checkpoint) -> None:
+        try:
+            checkpoint.save(self._folder, made)
+        except OSError as error:
+            self._tell(f"no checkpoint written to {self._folder}: {error.strerror}")
+
+    def load(self, length: int) -> Checkpoint | None:
+        """The newest usable checkpoint; what is wrong with others is told."""
+        if not self._folder:
+            return None
+        found, complaints = checkpoint.load(self._folder, length)
+        for text in complaints:
+            self._tell(text)
+        return found

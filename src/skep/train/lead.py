@@ -1,0 +1,155 @@
+"""The leader's part of a round: whom it called, what came, when it opens and closes.
+
+Any site can lead, as all hold the same state: the first in order among those that are up to date
+does. A leader that dies takes an open round with it and nothing else, because nobody forgets its
+own progress before it has seen it merged. Times are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from skep.train.codec import codec
+from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
+from skep.train.parts import Part, Result, fits
+from skep.train.schedule import Bounds, choose_interval, may_close, patience, smooth
+
+LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may set about the rounds; absent means chosen from measurements."""
+
+    outer: Outer = field(default_factory=Outer)
+    codec: str = "fp16"
+    interval: float | None = None  # seconds
+    interval_steps: int | None = None  # local steps, instead of seconds
+    grace: float | None = None  # seconds a round waits for everyone
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+@dataclass(slots=True)
+class Lead:
+    """Open round and measurements of the leader."""
+
+    options: Options
+    called: float | None = None  # when the open round was called; None: none is open
+    final: bool = False
+    expected: set[str] = field(default_factory=set)
+    parts: dict[str, Part] = field(default_factory=dict)
+    awaited: set[str] = field(default_factory=set)  # called, not answered yet
+    since: float = 0.0  # when the last round was called
+    closed: float = 0.0
+    undelivered: set[str] = field(default_factory=set)
+    arrival_s: float | None = None
+    exchange_s: float | None = None
+
+    def interval(self, step_s: float) -> float:
+        """Seconds from one call to the next."""
+        if self.options.interval is not None:
+            return self.options.interval
+        return choose_interval(self.exchange_s, step_s or None, self.options.bounds)
+
+    def due(self, now: float, step_s: float, steps: int) -> bool:
+        """Whether it is time to call the next round."""
+        if self.called is not None:
+            return False
+        if self.undelivered and now - self.closed < patience(self.exchange_s, self.options.grace):
+            return False
+        if self.options.interval_steps is not None:
+            return steps >= self.options.interval_steps
+        return now - self.since >= self.interval(step_s)
+
+    def open(self, now: float, sites: set[str], final: bool) -> set[str]:
+        """Open a round; those of ``sites`` that must be called (the others still owe a part)."""
+        self.called = self.since = now
+        self.final = final
+        self.expected = set(sites)
+        calls = sites if final else sites - self.awaited - set(self.parts)
+        self.awaited |= calls
+        return calls
+
+    def take(self, site: str, part: Part, now: float) -> None:
+        """A contribution has arrived: the newest of a site contains its older ones."""
+        self.parts[site] = part
+        self.awaited.discard(site)
+        if self.called is not None and site in self.expected:
+            self.arrival_s = smooth(self.arrival_s, now - self.called)
+
+    def forget(self, site: str) -> None:
+        """A site has left: do not wait for it. What it sent still counts."""
+        self.expected.discard(site)
+        self.awaited.discard(site)
+        self.undelivered.discard(site)
+
+    def rejoined(self, site: str, run: str) -> None:
+        """A site is connected anew; what an older run of it sent does not count any more."""
+        self.forget(site)
+        if site in self.parts and self.parts[site].run != run:
+            del self.parts[site]
+
+    def abandon(self) -> None:
+        """Someone else leads."""
+        self.called = None
+        self.parts.clear()
+        self.awaited.clear()
+        self.undelivered.clear()
+
+    def closes(self, now: float, rates: Mapping[str, float]) -> bool:
+        """Whether the open round is to be closed now."""
+        if self.called is None:
+            return False
+        missing = self.expected & self.awaited
+        arrived = {site for site in self.parts if site not in missing}
+        limit = patience(self.arrival_s, self.options.grace)
+        return may_close(now - self.called, limit, rates, arrived, self.expected)
+
+    def close(
+        self, state: OuterState, now: float, step_s: float
+    ) -> tuple[OuterState, Result] | None:
+        """Average what came, take the outer step; None when nothing usable came."""
+        parts = {site: part for site, part in self.parts.items() if fits(part, site, state)}
+        self.called, self.closed, self.parts = None, now, {}
+        if not parts:
+            return None
+        outer = self._outer(parts, step_s)
+        average = weighted(
+            {site: part.progress for site, part in parts.items()},
+            {site: float(part.tokens) for site, part in parts.items()},
+        )
+        return _apply(state, average, parts, outer, self.options.codec, self.final)
+
+    def _outer(self, parts: Mapping[str, Part], step_s: float) -> Outer:
+        """Momentum only where several sites bring progress of an ordinary length."""
+        usual = LONG_AGO * max(self.interval(step_s), self.exchange_s or 0.0, 0.2)
+        oldest = max(part.seconds for part in parts.values())
+        steady = self.options.interval_steps is not None or oldest <= usual
+        return self.options.outer if steady and len(parts) > 1 and not self.final else PLAIN
+
+    def delivered(self, site: str, now: float) -> None:
+        """``site`` has the state of the last round; measures the exchange when it is the last."""
+        if site in self.undelivered:
+            self.undelivered.discard(site)
+            if not self.undelivered:
+                self.exchange_s = smooth(self.exchange_s, now - self.since)
+
+
+def _apply(
+    state: OuterState,
+    average: torch.Tensor,
+    parts: Mapping[str, Part],
+    outer: Outer,
+    name: str,
+    final: bool,
+) -> tuple[OuterState, Result]:
+    payload = codec(name).encode(average)
+    tokens = sum(part.tokens for part in parts.values())
+    merged = {site: (part.run, part.number) for site, part in parts.items()}
+    decoded = codec(name).decode(payload, state.anchor.numel())
+    new = outer_step(state, decoded, outer, tokens, merged)
+    result = Result(state.digest, new.digest, outer, tokens, merged, final, name, payload)
+    return new, result

@@ -1,0 +1,75 @@
+"""Who takes part: a site's identity in the exchange, its proof, and fencing between attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_ATTEMPT = re.compile(r"-a(\d+)-")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a site says about itself when it connects."""
+
+    site: str
+    rank: int
+    run: str
+    signature: str  # of the model's shapes: other shapes cannot be averaged
+    listen: str = ""  # where it may be dialled; empty: nowhere
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Sites are ordered by rank, then name: the first one leads."""
+        return (self.rank, self.site)
+
+    def to_fields(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def member_from(fields: dict[str, Any]) -> Member:
+    """A member from the fields of a HELLO. Raises ``ValueError`` when they are not such."""
+    try:
+        values = {name: fields[name] for name in ("site", "rank", "run", "signature", "listen")}
+    except KeyError as error:
+        raise ValueError(f"a greeting without {error}") from error
+    texts = [values[name] for name in ("site", "run", "signature", "listen")]
+    if not all(isinstance(text, str) and len(text) <= 256 for text in texts):
+        raise ValueError("a greeting with a wrong field")
+    if isinstance(values["rank"], bool) or not isinstance(values["rank"], int):
+        raise ValueError("a greeting with a wrong rank")
+    return Member(**values)
+
+
+def attempt(run: str) -> int:
+    """The attempt in a run id such as ``job-a3-site``; 0 where there is none."""
+    found = _ATTEMPT.findall(run)
+    return int(found[-1]) if found else 0
+
+
+def supersedes(new: str, old: str) -> bool:
+    """Whether run ``new`` of a site may take the place of its run ``old`` (or is the same run)."""
+    return new == old or attempt(new) > attempt(old)
+
+
+def proof(token: bytes, role: str, challenge: str, answer: str, greeting: str) -> str:
+    """HMAC-SHA256 (hex) by which the holder of the token shows that it has it, without sending it.
+
+    ``challenge`` is the other side's nonce, ``answer`` the own one, ``greeting`` what is claimed.
+    """
+    text = "\n".join(("skep-train-1", role, challenge, answer, greeting))
+    return hmac.new(token, text.encode(), hashlib.sha256).hexdigest()
+
+
+def session_key(token: bytes, server_nonce: str, client_nonce: str, direction: str) -> bytes:
+    """The key that tags the frames of one direction of one connection (32 bytes)."""
+    text = "\n".join(("skep-train-1 session", direction, server_nonce, client_nonce))
+    return hmac.new(token, text.encode(), hashlib.sha256).digest()
+
+
+def same(one: str, other: object) -> bool:
+    """Compare two proofs in constant time."""
+    return isinstance(other, str) and hmac.compare_digest(one.encode(), other.encode())

@@ -1,0 +1,235 @@
+"""The full mesh of sites: who is connected, dialling for ever, fencing stale attempts.
+
+Runs inside one asyncio loop, in the background thread of ``exchange``. It tells its ``Listener``
+what happened and knows nothing about rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from skep.errors import DeniedError
+from skep.runenv import parse_address
+from skep.train import handshake
+from skep.train.dial import dial
+from skep.train.frames import FrameError, Kind, Message
+from skep.train.member import Member, supersedes
+from skep.train.wire import Traffic, Wire
+
+BACKOFF_S = (0.1, 3.0)
+SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
+FLUSH_S = 5.0
+SITES = 1024  # addresses that may be learned from others
+STRANGERS = 32  # connections that may be in their handshake at the same time
+
+
+class Listener(Protocol):
+    """What the mesh reports to."""
+
+    def joined(self, member: Member) -> None: ...
+    def left(self, member: Member) -> None: ...
+    def received(self, site: str, message: Message) -> None: ...
+    def event(self, text: str) -> None: ...
+
+
+class Peer:
+    """A connected site."""
+
+    def __init__(self, member: Member, wire: Wire, dialler: str) -> None:
+        self.member, self.wire, self.dialler = member, wire, dialler
+
+
+class Mesh:
+    """Connections to every reachable site, at most one per site."""
+
+    def __init__(
+        self, me: Member, token: bytes, proxy: str, limit: int, listener: Listener
+    ) -> None:
+        self.me, self._token, self._proxy, self._limit = me, token, proxy, limit
+        self._listener = listener
+        self.traffic = Traffic()
+        self.peers: dict[str, Peer] = {}
+        self._newest: dict[str, str] = {}  # site -> the newest run seen there
+        self._addresses: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._strangers = 0
+        self._server: asyncio.Server | None = None
+        self._told: dict[str, str] = {}
+
+    async def start(self, listen: str, addresses: dict[str, str]) -> None:
+        """Listen and dial. Raises ``OSError`` when the address cannot be listened on."""
+        if listen:
+            host, port = parse_address(listen)
+            self._server = await asyncio.start_server(self._accept, host, port)
+        for site, address in addresses.items():
+            self.learn(site, address)
+        self._spawn(self._watch())
+
+    def learn(self, site: str, address: str) -> None:
+        """Dial ``site`` at ``address`` from now on, unless it already is dialled somewhere."""
+        if site == self.me.site or site in self._addresses or len(self._addresses) >= SITES:
+            return
+        parse_address(address)
+        self._addresses[site] = address
+        self._spawn(self._keep_dialling(site, address))
+
+    def send(self, site: str, message: Message) -> None:
+        """Queue a message; it is lost when the site is not connected."""
+        peer = self.peers.get(site)
+        if peer is not None:
+            self._spawn(self._send(peer, message))
+
+    async def stop(self) -> None:
+        """Tell everyone that this site leaves on purpose, then close. Takes ``FLUSH_S`` at most."""
+        peers = list(self.peers.values())
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(FLUSH_S):
+                await asyncio.gather(*(self._leave(peer) for peer in peers))
+        if self._server is not None:
+            self._server.close()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _leave(self, peer: Peer) -> None:
+        await self._send(peer, Message(Kind.LEAVE))
+        await peer.wire.close_flushed()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, peer: Peer, message: Message) -> None:
+        try:
+            await peer.wire.send(message)
+        except OSError as error:
+            self._drop(peer, str(error) or "connection lost")
+
+    # -- connecting -------------------------------------------------------------------------
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._strangers >= STRANGERS:
+            writer.close()
+            return
+        wire = Wire(reader, writer, self.traffic)
+        self._strangers += 1
+        try:
+            member = await self._shake(handshake.answer, wire, "an incoming connection")
+        finally:
+            self._strangers -= 1
+        if member is not None:
+            await self._serve(Peer(member, wire, dialler=member.site))
+
+    async def _keep_dialling(self, site: str, address: str) -> None:
+        pause = BACKOFF_S[0]
+        while True:
+            if site in self.peers or await self._dial(site, address):
+                pause = BACKOFF_S[0]
+            else:
+                pause = min(2 * pause, BACKOFF_S[1])
+            await asyncio.sleep(pause * random.uniform(0.7, 1.3))
+
+    async def _dial(self, site: str, address: str) -> bool:
+        try:
+            streams = await dial(address, self._proxy)
+        except OSError as error:
+            self._tell(site, f"{site} at {address} is not reachable yet: {error}")
+            return False
+        wire = Wire(*streams, self.traffic)
+        member = await self._shake(handshake.greet, wire, site)
+        if member is not None:
+            await self._serve(Peer(member, wire, dialler=self.me.site))
+        return member is not None
+
+    async def _shake(
+        self, shake: Callable[..., Awaitable[Member]], wire: Wire, who: str
+    ) -> Member | None:
+        try:
+            return await shake(wire, self._token, self.me, self._admit, self._limit)
+        except DeniedError as error:
+            self._tell(who, str(error))
+        except FrameError as error:
+            self._tell(who, f"{who} refused: {error}")
+        except (OSError, EOFError, TimeoutError):
+            pass
+        wire.abort()
+        return None
+
+    def _admit(self, member: Member) -> str:
+        if member.site == self.me.site:
+            return f"run {member.run} of {member.site} met run {self.me.run} of the same site"
+        newest = self._newest.get(member.site, member.run)
+        if not supersedes(member.run, newest):
+            return f"run {member.run} of {member.site} is stale: {newest} is the newest"
+        if member.signature != self.me.signature:
+            return f"{member.site} trains a model of other shapes"
+        return ""
+
+    def _tell(self, who: str, text: str) -> None:
+        if self._told.get(who) != text:
+            self._told[who] = text
+            self._listener.event(text)
+
+    # -- connected --------------------------------------------------------------------------
+
+    def _takes_over(self, new: Peer) -> bool:
+        """Whether ``new`` replaces the connection to the same site, alike at both ends."""
+        old = self.peers.get(new.member.site)
+        if old is None or old.member.run != new.member.run or old.dialler == new.dialler:
+            return True
+        return new.dialler == min(self.me.site, new.member.site)
+
+    async def _serve(self, peer: Peer) -> None:
+        member = peer.member
+        if not self._takes_over(peer):
+            peer.wire.close()
+            return
+        old = self.peers.get(member.site)
+        self.peers[member.site] = peer
+        self._newest[member.site] = member.run
+        self._told.pop(member.site, None)
+        if old is not None:
+            old.wire.abort()
+        if old is None or old.member.run != member.run:
+            if old is not None:
+                self._listener.left(old.member)
+            self._listener.event(f"{member.site} joined ({member.run})")
+        self._listener.joined(member)
+        if member.listen:
+            self.learn(member.site, member.listen)
+        await self._read(peer)
+
+    async def _read(self, peer: Peer) -> None:
+        try:
+            while True:
+                message = await peer.wire.receive()
+                if message.kind is Kind.LEAVE:
+                    self._drop(peer, "finished")
+                    return
+                self._listener.received(peer.member.site, message)
+        except (OSError, EOFError) as error:
+            self._drop(peer, "connection lost" if isinstance(error, EOFError) else str(error))
+        except (FrameError, ValueError, KeyError, TypeError) as error:
+            self._drop(peer, f"it sent what is not of the protocol: {error}")
+
+    def _drop(self, peer: Peer, reason: str) -> None:
+        peer.wire.abort()
+        if self.peers.get(peer.member.site) is peer:
+            del self.peers[peer.member.site]
+            self._listener.event(f"{peer.member.site} left: {reason}")
+            self._listener.left(peer.member)
+
+    async def _watch(self) -> None:
+        """Give up connections that have been silent: a cut link sends no reset."""
+        while True:
+            await asyncio.sleep(0.5)
+            now = asyncio.get_running_loop().time()
+            for peer in list(self.peers.values()):
+                if now - peer.wire.heard > SILENCE_S:
+                    self._drop(peer, f"silent for {SILENCE_S:g} s")

@@ -1,0 +1,142 @@
+"""The outer state that all sites share, and the outer step that each of them takes alike.
+
+The step is Nesterov's in the form of ``torch.optim.SGD(nesterov=True)``, on progress instead of
+gradients (progress = local parameters - anchor, averaged over sites):
+
+    buffer <- m * buffer + progress
+    anchor <- anchor + lr * (progress + m * buffer)
+
+Multiplications and additions are separate operations: a fused multiply-add would round differently
+on different processors, and the anchors must stay bit-identical.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from skep.train.codec import to_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """Learning rate and momentum of the outer step."""
+
+    lr: float = 1.0
+    momentum: float = 0.5
+
+
+PLAIN = Outer(1.0, 0.0)  # a weighted average, nothing more
+
+
+class Key(NamedTuple):
+    """What tells two outer states apart, and which of them is ahead."""
+
+    tokens: int
+    round: int
+    origin: str
+    digest: str
+
+
+def ahead(one: Key, other: Key) -> bool:
+    """Whether ``one`` must be adopted by who holds ``other``: a total order over unequal states.
+
+    More tokens win, then more rounds; between fresh states the lower origin wins (it begins with
+    the rank of the site), so that a cold start ends with the first site's initial parameters.
+    """
+    if (one.tokens, one.round) != (other.tokens, other.round):
+        return (one.tokens, one.round) > (other.tokens, other.round)
+    if one.origin != other.origin:
+        return one.origin < other.origin
+    return one.digest > other.digest
+
+
+@dataclass(frozen=True, slots=True)
+class OuterState:
+    """Anchor and momentum (fp32, flat, never changed in place), and what has been merged in them.
+
+    ``tokens`` counts what all sites together have put into the anchor. ``merged`` says for each
+    site which of its contributions (run id, number) was the last to be merged: so a site knows
+    what of its own progress is already in an anchor that it receives by whatever way.
+    """
+
+    anchor: torch.Tensor
+    momentum: torch.Tensor
+    round: int = 0
+    tokens: int = 0
+    origin: str = ""
+    merged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.tokens, self.round, self.origin, self.digest)
+
+
+def sealed(
+    anchor: torch.Tensor,
+    momentum: torch.Tensor,
+    *,
+    round: int = 0,  # noqa: A002 - the word of the protocol
+    tokens: int = 0,
+    origin: str = "",
+    merged: Mapping[str, tuple[str, int]] | None = None,
+) -> OuterState:
+    """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens)."""
+    sha = hashlib.blake2b(digest_size=16)
+    sha.update(to_bytes(anchor))
+    sha.update(to_bytes(momentum))
+    sha.update(f"{round}/{tokens}/{origin}".encode())
+    digest = sha.hexdigest()
+    return OuterState(anchor, momentum, round, tokens, origin, dict(merged or {}), digest)
+
+
+def fresh(vector: torch.Tensor, origin: str) -> OuterState:
+    """Round 0: the initial parameters of ``origin``."""
+    return sealed(vector.clone(), torch.zeros_like(vector), origin=origin)
+
+
+def outer_step(
+    state: OuterState,
+    progress: torch.Tensor,
+    outer: Outer,
+    tokens: int,
+    merged: Mapping[str, tuple[str, int]],
+) -> OuterState:
+    """The next state: one round later, ``tokens`` more, ``merged`` brought up to date."""
+    buffer = state.momentum * outer.momentum
+    buffer = buffer + progress
+    step = buffer * outer.momentum
+    step = step + progress
+    step = step * outer.lr
+    if outer.momentum == 0.0:
+        buffer = torch.zeros_like(buffer)
+    return sealed(
+        state.anchor + step,
+        buffer,
+        round=state.round + 1,
+        tokens=state.tokens + tokens,
+        origin=state.origin,
+        merged={**state.merged, **merged},
+    )
+
+
+def weighted(progress: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+    """The average of ``progress`` by site, weighted; all weights zero means equal weights."""
+    total = sum(weights[site] for site in progress)
+    if total <= 0:
+        return sum_of({site: vector / len(progress) for site, vector in progress.items()})
+    return sum_of({site: vector * (weights[site] / total) for site, vector in progress.items()})
+
+
+def sum_of(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The sum in the order of the site names."""
+    names = sorted(vectors)
+    result = vectors[names[0]].clone()
+    for name in names[1:]:
+        result = result + vectors[name]
+    return result

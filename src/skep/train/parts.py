@@ -1,0 +1,204 @@
+"""What sites say to each other in a round, as values, and as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from skep.train.codec import codec, from_bytes, to_bytes
+from skep.train.frames import Kind, Message
+from skep.train.member import Member
+from skep.train.outer import Key, Outer, OuterState, sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A leader asks for contributions on top of the anchor with digest ``base``."""
+
+    base: str
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One site's contribution: its local progress since what was last merged of it.
+
+    ``number`` counts the contributions of a run from 1, ``after`` is the number of the one last
+    merged when this was made: it is merged only where that still holds, hence exactly once.
+    ``seconds`` is how long the progress took.
+    """
+
+    progress: torch.Tensor
+    run: str
+    number: int
+    after: int
+    tokens: int
+    seconds: float
+
+    def to_message(self, name: str) -> Message:
+        fields = {
+            "run": self.run,
+            "number": self.number,
+            "after": self.after,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "codec": name,
+        }
+        return Message(Kind.PART, fields, codec(name).encode(self.progress))
+
+
+def part_from(message: Message, length: int) -> Part:
+    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a contribution."""
+    f = message.fields
+    progress = codec(str(f["codec"])).decode(message.payload, length)
+    tokens, seconds = int(f["tokens"]), float(f["seconds"])
+    if tokens < 0 or not 0 <= seconds < 1e9:
+        raise ValueError(f"a contribution of {tokens} tokens in {seconds} s")
+    return Part(progress, str(f["run"]), int(f["number"]), int(f["after"]), tokens, seconds)
+
+
+def fits(part: Part, site: str, state: OuterState) -> bool:
+    """Whether the part continues what ``state`` has already merged of its site."""
+    run, number = state.merged.get(site, ("", 0))
+    return part.after == (number if run == part.run else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A closed round: the average as encoded bytes, and how every site is to apply it."""
+
+    base: str
+    digest: str
+    outer: Outer
+    tokens: int
+    merged: Mapping[str, tuple[str, int]]
+    final: bool
+    codec: str
+    payload: bytes
+
+    def to_message(self) -> Message:
+        fields = {
+            "base": self.base,
+            "digest": self.digest,
+            "lr": self.outer.lr,
+            "momentum": self.outer.momentum,
+            "tokens": self.tokens,
+            "merged": {site: list(pair) for site, pair in self.merged.items()},
+            "final": self.final,
+            "codec": self.codec,
+        }
+        return Message(Kind.RESULT, fields, self.payload)
+
+
+def result_from(message: Message) -> Result:
+    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a result."""
+    f = message.fields
+    return Result(
+        base=str(f["base"]),
+        digest=str(f["digest"]),
+        outer=Outer(float(f["lr"]), float(f["momentum"])),
+        tokens=int(f["tokens"]),
+        merged=_merged(f["merged"]),
+        final=bool(f["final"]),
+        codec=str(f["codec"]),
+        payload=message.payload,
+    )
+
+
+def _merged(pairs: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    return {str(site): (str(run), int(number)) for site, (run, number) in pairs.items()}
+
+
+def state_message(state: OuterState) -> Message:
+    """The whole outer state, bit for bit."""
+    return Message(Kind.STATE, state_fields(state), state_payload(state))
+
+
+def state_fields(state: OuterState) -> dict[str, Any]:
+    """All but the vectors, for a header."""
+    return {
+        "round": state.round,
+        "tokens": state.tokens,
+        "origin": state.origin,
+        "merged": {site: list(pair) for site, pair in state.merged.items()},
+        "digest": state.digest,
+        "length": state.anchor.numel(),
+    }
+
+
+def state_payload(state: OuterState) -> bytes:
+    """Anchor, then momentum, as raw fp32."""
+    return to_bytes(state.anchor) + to_bytes(state.momentum)
+
+
+def state_from(fields: dict[str, Any], payload: bytes, length: int) -> OuterState:
+    """Raises ``ValueError`` when the bytes are not a state of ``length`` with that digest."""
+    if int(fields["length"]) != length:
+        raise ValueError(f"a state of {fields['length']} parameters; this model has {length}")
+    view = memoryview(payload)
+    state = sealed(
+        from_bytes(view[: 4 * length], length),
+        from_bytes(view[4 * length :], length),
+        round=int(fields["round"]),
+        tokens=int(fields["tokens"]),
+        origin=str(fields["origin"]),
+        merged=_merged(fields["merged"]),
+    )
+    if state.digest != fields["digest"]:
+        raise ValueError("a state whose digest does not match its bytes")
+    return state
+
+
+@dataclass(slots=True)
+class Local:
+    """What the training loop reports about its own site, sent to the others in each beat."""
+
+    pending: int = 0  # tokens trained, not yet in the anchor
+    rate: float = 0.0  # tokens per second
+    step_s: float = 0.0  # seconds per local step
+    steps: int = 0  # local steps since the last contribution
+    tokens_per_step: float = 0.0
+    sent: int = 0  # wire bytes
+    finishing: bool = False
+
+
+@dataclass(slots=True)
+class View:
+    """What this site knows of a connected peer."""
+
+    member: Member
+    key: Key | None = None  # from its newest beat
+    holds: str = ""  # digest of the state that it has, or will have once it read what was sent
+    local: Local = field(default_factory=Local)
+    ahead_since: float | None = None
+
+
+def beat(state: OuterState, local: Local, sites: Mapping[str, str]) -> Message:
+    """``sites`` are the addresses at which this site's peers may be dialled."""
+    fields = {
+        "key": list(state.key),
+        "pending": local.pending,
+        "rate": round(local.rate, 3),
+        "per_step": local.tokens_per_step,
+        "sent": local.sent,
+        "finishing": local.finishing,
+        "sites": dict(sites),
+    }
+    return Message(Kind.BEAT, fields)
+
+
+def read_beat(message: Message) -> tuple[Key, Local]:
+    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a beat."""
+    f = message.fields
+    tokens, number, origin, digest = f["key"]
+    local = Local(
+        pending=int(f["pending"]),
+        rate=float(f["rate"]),
+        tokens_per_step=float(f["per_step"]),
+        sent=int(f["sent"]),
+        finishing=bool(f["finishing"]),
+    )
+    return Key(int(tokens), int(number), str(origin), str(digest)), local

@@ -1,0 +1,81 @@
+"""A site's own parameters beside the shared anchor: no local step is lost, none counted twice.
+
+``parameters = anchor + progress``. When a new anchor arrives, the progress that it has not merged
+is put on top of it; what it has merged (known by number from ``merged``) is taken off. So rounds
+can close while the site trains on, and a contribution that came too late or died with its leader
+is simply part of the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from skep.train.outer import OuterState
+from skep.train.parts import Part
+
+KEPT = 4  # contributions that are remembered until one of them is merged
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    progress: torch.Tensor
+    tokens: int
+    at: float
+
+
+class Replica:
+    """Book-keeping between ``state`` (the outer state last applied) and the local parameters."""
+
+    def __init__(
+        self, site: str, run: str, state: OuterState, now: float, pending: int = 0
+    ) -> None:
+        self.site, self.run, self.state = site, run, state
+        self.pending = pending  # tokens in the local progress
+        self._since = now  # when the pending progress began
+        self._number = 0
+        self._after = 0
+        self._sent: dict[int, _Sent] = {}
+
+    def part(self, parameters: torch.Tensor, now: float) -> Part | None:
+        """All progress so far as a contribution; None when it is not finite."""
+        progress = parameters - self.state.anchor
+        if not bool(torch.isfinite(progress).all()):
+            return None
+        self._number += 1
+        self._sent[self._number] = _Sent(progress, self.pending, now)
+        self._sent.pop(self._number - KEPT, None)
+        seconds = max(now - self._since, 0.0)
+        return Part(progress, self.run, self._number, self._after, self.pending, seconds)
+
+    def adopt(self, parameters: torch.Tensor, state: OuterState) -> torch.Tensor:
+        """The new local parameters on top of ``state``."""
+        old, self.state = self.state, state
+        if state.origin != old.origin:
+            return self._start_over()
+        progress = parameters - old.anchor
+        run, number = state.merged.get(self.site, ("", 0))
+        number = number if run == self.run else 0
+        if number == self._after:
+            return state.anchor + progress
+        sent = self._sent.get(number)
+        self._sent.clear()
+        self._after = number
+        if sent is None:
+            return state.anchor + progress
+        self.pending -= sent.tokens
+        self._since = sent.at
+        return state.anchor + (progress - sent.progress)
+
+    def reset(self) -> torch.Tensor:
+        """Drop the local progress: the parameters are the anchor's."""
+        self._sent.clear()
+        self.pending = 0
+        return self.state.anchor.clone()
+
+    def _start_over(self) -> torch.Tensor:
+        """The state comes from other initial parameters: own progress means nothing there."""
+        run, number = self.state.merged.get(self.site, ("", 0))
+        self._after = number if run == self.run else 0
+        return self.reset()

@@ -1,0 +1,48 @@
+"""The figures of a run, in one dictionary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skep.train import accounting
+from skep.train.exchange import Exchange
+from skep.train.meter import Meter
+from skep.train.outer import OuterState
+from skep.train.pacing import Pacer
+
+
+def stats_of(
+    meter: Meter,
+    pacer: Pacer | None,
+    exchange: Exchange | None,
+    state: OuterState,
+    global_tokens: int,
+) -> dict[str, Any]:
+    """Counts of this site, and over all sites as far as they have reported.
+
+    ``bytes_per_token`` is what all sites really sent per token of all sites;
+    ``ddp_bytes_per_token`` what plain data parallelism would send (``skep.train.accounting``).
+    """
+    peers = exchange.last_reports() if exchange is not None else []
+    own_sent = exchange.sent if exchange is not None else 0
+    per_step = [meter.tokens_per_step or 0.0, *(local.tokens_per_step for local in peers)]
+    sent = [own_sent, *(local.sent for local in peers)]
+    return {
+        "steps": meter.steps,
+        "tokens": meter.tokens,
+        "global_tokens": global_tokens,
+        "round": state.round,
+        "digest": state.digest,
+        "exchange_s": round(meter.exchange_s, 3),
+        "bytes_sent": own_sent,
+        "bytes_per_token": round(accounting.bytes_per_token(sent, global_tokens), 2),
+        "ddp_bytes_per_token": round(_plain(state, per_step), 2),
+        "step_s": meter.step_s,
+        "paced_step_s": pacer.step_s if pacer is not None else None,
+        "steps_over_pace": round(pacer.over_share, 4) if pacer is not None else None,
+        "pace_lost_s": round(pacer.lost_s, 3) if pacer is not None else None,
+    }
+
+
+def _plain(state: OuterState, per_step: list[float]) -> float:
+    return accounting.data_parallel_bytes_per_token(state.anchor.numel(), per_step)

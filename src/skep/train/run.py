@@ -1,0 +1,380 @@
+"""A training run at one site: what happens after each step of the user's optimizer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+import torch
+
+from skep.train.checkpoint import Checkpoint
+from skep.train.exchange import Exchange
+from skep.train.flat import FlatModel
+from skep.train.flops import StepFlops, estimate
+from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
+from skep.train.member import Member
+from skep.train.meter import Meter
+from skep.train.outer import OuterState, fresh
+from skep.train.pacing import Pacer
+from skep.train.parts import Local
+from skep.train.progress import Progress
+from skep.train.ranks import Ranks
+from skep.train.replica import Replica
+from skep.train.report import stats_of
+from skep.train.rounds import origin_of
+from skep.train.settings import Settings
+
+T = TypeVar("T")
+PROGRESS_S = 1.0
+BACKLOG_S = 2.0  # of debt that a virtual chip may catch up
+BLOCKED_S = 60.0  # with overlap=False, the longest wait for one round
+
+
+class Run:
+    """Returned by ``skep.train.join``; use it as a context manager."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        chosen: Settings,
+        ranks: Ranks,
+    ) -> None:
+        self._optimizer, self._settings, self._ranks = optimizer, chosen, ranks
+        self._flat = FlatModel(model)
+        self._meter = Meter()
+        self._progress = Progress(chosen.progress_file if ranks.first else "")
+        self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
+        self._exchange: Exchange | None = None
+        self._replica: Replica | None = None
+        self._pacer: Pacer | None = None
+        self._flops = StepFlops()
+        self.step_flops = 0
+        self._step_tokens = 0
+        self._loss: float | None = None
+        self._reported = 0.0
+        self._done = False
+        self.round = 0
+        self.participants = 1
+        self.elapsed = 0.0
+        self._global_tokens = 0
+
+    # -- for the user -----------------------------------------------------------------------
+
+    @property
+    def global_tokens(self) -> int:
+        """Tokens trained by all sites together; the same on all ranks of a site."""
+        return self._global_tokens
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Counts and rates so far (see ``skep.train.report``); complete on rank 0 of a site."""
+        return stats_of(
+            self._meter, self._pacer, self._exchange, self._state(), self._global_tokens
+        ) | {"step_flops": self.step_flops, "participants": self.participants}
+
+    @property
+    def digest(self) -> str:
+        """Of the anchor last applied (rank 0 of the site)."""
+        return self._state().digest
+
+    @property
+    def synchronised(self) -> torch.Tensor:
+        """The anchor last applied, as one flat vector: the same at all sites of one round."""
+        return self._state().anchor
+
+    def tokens(self, count: int) -> None:
+        """This rank has trained on ``count`` tokens (or samples) since its last step."""
+        self._step_tokens += int(count)
+
+    def data(self, loader: Iterable[T]) -> Iterator[T]:
+        """The batches of ``loader``, counting the values of the first tensor in each."""
+        for batch in loader:
+            self._step_tokens += _count(batch)
+            yield batch
+
+    def log(self, **values: Any) -> None:
+        """Put ``values`` into the progress file; a lone ``loss`` goes into the next step line."""
+        if "loss" in values:
+            self._loss = float(values["loss"])
+        if set(values) - {"loss"}:
+            self._progress.write("log", **(self._line() | values))
+
+    def finish(self) -> None:
+        """One last average over all sites, bounded in time; then the model is the anchor.
+
+        Called by the end of the ``with`` block; earlier to evaluate the common model inside it.
+        """
+        if self._done:
+            return
+        self._done = True
+        vector = self._ranks.broadcast(self._finish() if self._ranks.first else self._empty())
+        if self._exchange is not None or self._ranks.world > 1:
+            self._flat.write(vector)
+        if self._ranks.first:
+            self._checkpoint(time.monotonic())
+            self._keeper.wait()
+            self._progress.write("final", **(self._line() | self.stats))
+        self._stop()
+
+    # -- beginning and end ------------------------------------------------------------------
+
+    def __enter__(self) -> Run:
+        now = time.monotonic()
+        if self._ranks.first:
+            self._begin(now)
+        self._settle()
+        self._hook = self._optimizer.register_step_post_hook(self._after_step)
+        self._meter.start(time.monotonic())
+        if self._settings.speed is not None:
+            self._flops.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._flops.stop()
+        self._hook.remove()
+        if kind is None:
+            self.finish()
+        else:
+            self._stop()
+
+    def _begin(self, now: float) -> None:
+        chosen, vector = self._settings, self._flat.read()
+        me = Member(chosen.site, chosen.rank, chosen.run, self._flat.signature())
+        state, pending = fresh(vector, origin_of(me)), 0
+        found = self._keeper.load(self._flat.length)
+        if found is not None:
+            state, pending = found.state, found.pending
+            self._flat.write(found.parameters)
+            self._tell(f"resumed from the checkpoint of round {state.round}")
+        self._optimizer_state = found.optimizer if found is not None else b""
+        self._replica = Replica(chosen.site, chosen.run, state, now, pending)
+        if not chosen.alone:
+            self._exchange = Exchange(chosen, state, me.signature, self._tell)
+            self._exchange.start()
+            self._wait_for_peers(self._exchange, now + chosen.start_wait)
+            self._adopt(self._exchange.state)
+
+    def _wait_for_peers(self, exchange: Exchange, deadline: float) -> None:
+        expected = set(self._settings.peers)
+        while time.monotonic() < deadline or exchange.behind:
+            here = set(exchange.sites)
+            complete = bool(here) and expected <= here
+            running = bool(here) and exchange.state.round > 0
+            if (complete or running) and exchange.level_or_running:
+                return
+            exchange.wait(0.1)
+        missing = expected - set(exchange.sites)
+        self._tell(f"going on without {', '.join(sorted(missing)) or 'peers'}; they may join later")
+
+    def _settle(self) -> None:
+        """All ranks of the site begin with rank 0's parameters and optimizer state."""
+        if self._ranks.world > 1:
+            vector = self._flat.read() if self._ranks.first else self._empty()
+            self._flat.write(self._ranks.broadcast(vector))
+        mine = self._optimizer_state if self._ranks.first else b""
+        complaint = restore_optimizer(self._optimizer, self._ranks.broadcast_object(mine))
+        if complaint:
+            self._tell(complaint)
+
+    def _stop(self) -> None:
+        if self._exchange is not None:
+            self._exchange.stop()
+
+    # -- after each step --------------------------------------------------------------------
+
+    def _after_step(self, *_: Any) -> None:
+        if self._done:
+            return
+        now = time.monotonic()
+        newest = self._exchange.state if self._exchange is not None else None
+        changed = newest is not None and newest is not self._state()
+        tokens, apply = self._agree(now, changed)
+        self._meter.step(tokens, now)
+        if self._replica is not None:
+            self._replica.pending += tokens
+        if apply:
+            self._apply(newest)
+        if self._exchange is not None:
+            self._take_part(self._exchange)
+        self._meter.exchange_s += time.monotonic() - now
+        self._look_after(time.monotonic())
+        self._pace()
+
+    def _agree(self, now: float, changed: bool) -> tuple[int, bool]:
+        """Site-wide tokens of this step, and whether a new anchor is applied, on every rank."""
+        own, self._step_tokens = self._step_tokens or 1, 0
+        values = [float(own), 0.0, 0.0, 0.0, 0.0, 0.0]
+        if self._ranks.first:
+            sites = len(self._exchange.sites) + 1 if self._exchange is not None else 1
+            numbers = (changed, self._count_global(), self._state().round, sites)
+            values[1:] = [*map(float, numbers), now - self._meter.began]
+        tokens, apply, together, number, here, elapsed = self._ranks.summed(values)
+        self.elapsed = elapsed
+        self._global_tokens = int(together + tokens)
+        self.round, self.participants = int(number), int(here)
+        return int(tokens), apply > 0
+
+    def _count_global(self) -> int:
+        others = self._exchange.peer_reports() if self._exchange is not None else []
+        own = self._replica.pending if self._replica is not None else 0
+        return self._state().tokens + own + sum(local.pending for local in others)
+
+    def _apply(self, state: OuterState | None) -> None:
+        if self._ranks.first and state is not None:
+            self._adopt(state)
+        if self._ranks.world > 1:
+            vector = self._flat.read() if self._ranks.first else self._empty()
+            self._flat.write(self._ranks.broadcast(vector))
+
+    def _adopt(self, state: OuterState) -> None:
+        if self._replica is not None and state is not self._replica.state:
+            self._flat.write(self._replica.adopt(self._flat.read(), state))
+
+    def _take_part(self, exchange: Exchange) -> None:
+        exchange.report(self._local(finishing=False))
+        self._contribute(exchange)
+        if not self._settings.overlap and self._round_is_due():
+            self._await_round(exchange)
+
+    def _contribute(self, exchange: Exchange) -> None:
+        wanted, replica = exchange.wanted, self._replica
+        if wanted is None or replica is None or wanted.base != replica.state.digest:
+            return
+        part = replica.part(self._flat.read(), time.monotonic())
+        if part is None:
+            self._tell("the local parameters are not finite: back to the anchor")
+            self._flat.write(replica.reset())
+            return
+        self._meter.steps_since_part = 0
+        exchange.contribute(part)
+
+    def _round_is_due(self) -> bool:
+        steps = self._settings.options.interval_steps
+        since = self._meter.steps_since_part
+        return since == 0 or (steps is not None and since >= steps)
+
+    def _await_round(self, exchange: Exchange) -> None:
+        """Without overlap: until the round has been applied, or nobody is there to close it."""
+        before, deadline = self._state(), time.monotonic() + BLOCKED_S
+        while exchange.state is before and exchange.sites and time.monotonic() < deadline:
+            self._contribute(exchange)
+            exchange.wait(0.02)
+        if exchange.state is not before:
+            self._apply(exchange.state)
+
+    def _look_after(self, now: float) -> None:
+        if not self._ranks.first:
+            return
+        for record in self._exchange.drain_rounds() if self._exchange is not None else ():
+            self._progress.write("round", **record)
+        if now - self._reported >= PROGRESS_S:
+            self._reported = now
+            rate = self._meter.rate_since_mark(now)
+            self._progress.write("step", **(self._line() | {"tokens_per_s": round(rate, 1)}))
+        if self._keeper.due(now):
+            self._checkpoint(now)
+
+    def _pace(self) -> None:
+        speed = self._settings.speed
+        if speed is None:
+            return
+        if self._pacer is None:
+            tokens = int(self._meter.tokens_per_step or 1) // self._ranks.world
+            self.step_flops = self._flops.stop() or estimate(self._flat.length, tokens)
+            self._pacer = Pacer(self.step_flops / speed, BACKLOG_S)
+            self._pacer.start(time.monotonic())
+            return
+        time.sleep(self._pacer.sleep_s(time.monotonic()))
+
+    # -- finishing --------------------------------------------------------------------------
+
+    def _finish(self) -> torch.Tensor:
+        exchange, replica = self._exchange, self._replica
+        if exchange is None or replica is None:
+            return self._flat.read()
+        deadline = time.monotonic() + self._settings.finish_wait
+        while exchange.sites and not exchange.finished and time.monotonic() < deadline:
+            exchange.report(self._local(finishing=True))
+            self._adopt(exchange.state)
+            self._contribute(exchange)
+            exchange.wait(0.05)
+        self._adopt(exchange.state)
+        if not exchange.finished and not exchange.sites:
+            part = replica.part(self._flat.read(), time.monotonic())
+            if part is not None:
+                exchange.absorb(part)
+            self._adopt(exchange.state)
+        elif not exchange.finished:
+            self._tell("the others train on: leaving with the anchor of the last round")
+        replica.reset()
+        for record in exchange.drain_rounds():
+            self._progress.write("round", **record)
+        self.round = replica.state.round
+        self._global_tokens = replica.state.tokens
+        return replica.state.anchor.clone()
+
+    # -- telling ----------------------------------------------------------------------------
+
+    def _state(self) -> OuterState:
+        return self._replica.state if self._replica is not None else _NOTHING
+
+    def _empty(self) -> torch.Tensor:
+        return torch.zeros(self._flat.length)
+
+    def _local(self, finishing: bool) -> Local:
+        return Local(
+            pending=self._replica.pending if self._replica is not None else 0,
+            rate=self._meter.rate,
+            step_s=self._meter.step_s or 0.0,
+            steps=self._meter.steps_since_part,
+            tokens_per_step=self._meter.tokens_per_step or 0.0,
+            sent=self._exchange.sent if self._exchange is not None else 0,
+            finishing=finishing,
+        )
+
+    def _line(self) -> dict[str, Any]:
+        exchange = self._exchange
+        return {
+            "step": self._meter.steps,
+            "tokens": self._meter.tokens,
+            "loss": self._loss,
+            "tokens_per_s": round(self._meter.rate, 1),
+            "exchange_s": round(self._meter.exchange_s, 3),
+            "bytes_sent": exchange.sent if exchange is not None else 0,
+            "bytes_received": exchange.received_bytes if exchange is not None else 0,
+            "round": self.round,
+            "participants": self.participants,
+            "global_tokens": self._global_tokens,
+        }
+
+    def _tell(self, text: str) -> None:
+        self._progress.write("event", text=text)
+        if self._settings.on_event is not None:
+            self._settings.on_event(text)
+
+    def _checkpoint(self, now: float) -> None:
+        if self._replica is not None and self._settings.checkpoint_dir:
+            state, pending = self._replica.state, self._replica.pending
+            inner = optimizer_bytes(self._optimizer)
+            self._keeper.save(Checkpoint(state, self._flat.read(), pending, inner), now)
+
+
+_NOTHING = OuterState(torch.empty(0), torch.empty(0))
+
+
+def _count(batch: object) -> int:
+    """Values in the first tensor of a batch (a tensor, a sequence or a mapping); 0 without one."""
+    if isinstance(batch, torch.Tensor):
+        return batch.numel()
+    items = batch.values() if isinstance(batch, dict) else batch
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
+        return 0
+    return next((count for count in map(_count, items) if count), 0)

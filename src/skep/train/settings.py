@@ -1,0 +1,153 @@
+"""What a run of the training library is set to: from arguments, else from the run environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from skep.errors import InputError
+from skep.runenv import RunEnv, parse_address
+from skep.train.codec import codec as codec_named
+from skep.train.lead import Options
+from skep.train.outer import Outer
+
+OnEvent = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked settings. Times in seconds, speed in FLOP/s of one process."""
+
+    site: str = "local"
+    rank: int = 0
+    run: str = ""
+    listen: str = ""
+    peers: Mapping[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    token: bytes = b""
+    progress_file: str = ""
+    checkpoint_dir: str = ""
+    speed: float | None = None
+    overlap: bool = True
+    options: Options = field(default_factory=Options)
+    start_wait: float = 30.0
+    finish_wait: float = 20.0
+    on_event: OnEvent | None = None
+
+    @property
+    def alone(self) -> bool:
+        return not self.peers and not self.listen
+
+
+def settings(
+    env: RunEnv,
+    processes: int,
+    *,
+    site: str | None = None,
+    listen: str | None = None,
+    peers: Mapping[str, str] | None = None,
+    token: str | None = None,
+    interval: float | None = None,
+    interval_steps: int | None = None,
+    outer: Outer | None = None,
+    codec: str = "fp16",
+    overlap: bool = True,
+    grace: float | None = None,
+    start_wait: float = 30.0,
+    finish_wait: float = 20.0,
+    on_event: OnEvent | None = None,
+) -> Settings:
+    """Settings for one of ``processes`` ranks of a site. Raises ``InputError``."""
+    name = site if site is not None else env.site
+    made = Settings(
+        site=name,
+        rank=env.site_rank,
+        run=env.run or f"run-a{time.time_ns() // 1_000_000}-{name}",
+        listen=_address("listen", listen if listen is not None else env.listen),
+        peers=_peers(peers if peers is not None else env.peers, name),
+        proxy=_address("proxy", env.proxy),
+        token=_token(token, env),
+        progress_file=env.progress_file,
+        checkpoint_dir=env.checkpoint_dir,
+        speed=_speed(env, processes),
+        overlap=overlap,
+        options=_options(interval, interval_steps, outer, codec, grace),
+        start_wait=_positive("start_wait", start_wait),
+        finish_wait=_positive("finish_wait", finish_wait),
+        on_event=on_event,
+    )
+    if not made.alone and len(made.token) < 8:
+        raise InputError("token", "…" if made.token else "", "allowed: a secret of 8 bytes or more")
+    return made
+
+
+def _options(
+    interval: float | None,
+    interval_steps: int | None,
+    outer: Outer | None,
+    codec: str,
+    grace: float | None,
+) -> Options:
+    try:
+        codec_named(codec)
+    except ValueError as error:
+        raise InputError("codec", codec, str(error)) from error
+    chosen = outer or Outer()
+    if not 0 < chosen.lr <= 10 or not 0 <= chosen.momentum < 1:
+        raise InputError("outer", chosen, "allowed: lr above 0 up to 10, momentum from 0 below 1")
+    return Options(
+        outer=chosen,
+        codec=codec,
+        interval=None if interval is None else _positive("interval", interval),
+        interval_steps=None if interval_steps is None else _steps(interval_steps),
+        grace=None if grace is None else _positive("grace", grace),
+    )
+
+
+def _steps(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError("interval_steps", value, "allowed: a whole number from 1")
+    return value
+
+
+def _positive(field_name: str, value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise InputError(field_name, value, "allowed: seconds, zero or more and finite")
+    return float(value)
+
+
+def _address(field_name: str, text: str) -> str:
+    if text:
+        try:
+            parse_address(text)
+        except ValueError as error:
+            raise InputError(field_name, text, "allowed: host:port") from error
+    return text
+
+
+def _peers(peers: Mapping[str, str], me: str) -> dict[str, str]:
+    return {
+        site: _address(f"peers.{site}", address) for site, address in peers.items() if site != me
+    }
+
+
+def _token(token: str | None, env: RunEnv) -> bytes:
+    if token is not None:
+        return token.encode()
+    if not env.token_file:
+        return b""
+    try:
+        with open(env.token_file, "rb") as file:
+            return file.read(4096).strip()
+    except OSError as error:
+        raise InputError("SKEP_TOKEN_FILE", env.token_file, f"{error.strerror}") from error
+
+
+def _speed(env: RunEnv, processes: int) -> float | None:
+    """A process drives this site's chips over its processes; its speed is theirs together."""
+    if env.chip_speed is None:
+        return None
+    if not 0 < env.chip_speed < float("inf"):
+        raise InputError("SKEP_CHIP_SPEED", env.chip_speed, "allowed: FLOP/s above zero")
+    return env.chip_speed * max(env.chips, 1) / max(processes, 1)
