@@ -10,7 +10,6 @@ from skep.errors import ConflictError
 from skep.model.event import Event, Logged
 from skep.model.state import JobState, SiteState
 
-
 ENDED_KEPT = 1000
 """So many of the newest ended jobs ``load`` answers."""
 

@@ -29,7 +29,13 @@ def parse_url(text: str | URL) -> URL:
         return url.set(drivername="sqlite")
     if backend in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
-    raise InputError("store", url.render_as_string(hide_password=True), _FORMS)
+    raise InputError("store", url.set(query={}).render_as_string(hide_password=True), _FORMS)
+
+
+def shown_url(url: URL) -> str:
+    """The address for messages: without password, and without options, which may hold one."""
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return plain.render_as_string(hide_password=True)
 
 
 def file_of(url: URL) -> Path | None:
@@ -89,9 +95,8 @@ def _postgres(url: URL, read_only: bool, wait: float) -> sa.Engine:
     try:
         return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
     except ModuleNotFoundError:
-        shown = url.render_as_string(hide_password=True)
         need = "PostgreSQL needs a driver: pip install 'skep[postgres]'"
-        raise InputError("store", shown, need) from None
+        raise InputError("store", shown_url(url), need) from None
 
 
 def migrate(connection: sa.Connection, place: str, *, read_only: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,8 +82,12 @@ def _database(error: DBAPIError, place: str) -> str:
 
 def _sqlite(name: str, place: str) -> str:
     # On a full disk SQLite may also fail at the index of its write-ahead log, as an I/O error.
-    if name.startswith("SQLITE_IOERR") and _no_space(Path(place)):
-        return _FULL
+    file = Path(place)
+    if name.startswith("SQLITE_IOERR"):
+        if _no_space(file):
+            return _FULL
+        if not (os.access(file, os.W_OK) and os.access(f"{file}-wal", os.W_OK)):
+            return _READONLY
     return _longest(_SQLITE, name)
 
 

@@ -48,13 +48,15 @@ class MemoryStore:
         sites: Iterable[SiteState] = (),
         expect: Mapping[str, int] | None = None,
     ) -> tuple[Logged, ...]:
+        new_jobs = {job.id: job for job in jobs}
+        new_sites = {site.name: site for site in sites}
         with self._lock:
             if expect:
                 stored = {job: self._jobs[job].version for job in expect if job in self._jobs}
                 refuse_moved(expect, stored)
             logged = tuple(self._logged(event) for event in events)
-            self._jobs.update((job.id, job) for job in jobs)
-            self._sites.update((site.name, site) for site in sites)
+            self._jobs.update(new_jobs)
+            self._sites.update(new_sites)
         return logged
 
     def events(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,10 +53,11 @@ class SqlStore:
         """``url`` as SQLAlchemy writes it; ``wait``: seconds to wait for a lock."""
         where = database.parse_url(url)
         self._file = database.file_of(where)
-        self.place = str(self._file or where.render_as_string(hide_password=True))
+        self.place = str(self._file or database.shown_url(where))
         self._read_only = read_only
         self._write = threading.Lock()
         self._epoch = 0
+        self._opened: tuple[int, int] | None = None
         self._lock: FileLock | ServerLock | None = None
         if read_only and self._file and not self._file.exists():
             raise StoreError(f"{self.place}: there is no state yet: start a control plane first")
@@ -121,7 +123,8 @@ class SqlStore:
         if not prefix.isprintable():
             return ()  # no name has such characters, and not every database takes them
         jobs = schema.jobs
-        starts = sa.or_(*(c.between(prefix, prefix + _LAST) for c in (jobs.c.id, jobs.c.name)))
+        columns = (jobs.c.id, jobs.c.name)
+        starts = sa.or_(*(sa.and_(c >= prefix, c < prefix + _LAST) for c in columns))
         order = (jobs.c.submitted_at.desc(), jobs.c.id.desc())
         with self._reading() as db:
             query = sa.select(jobs.c.id).where(starts).order_by(*order).limit(limit)
@@ -170,6 +173,7 @@ class SqlStore:
         with told(self.place), self._writer.begin() as db:
             database.migrate(db, self.place, read_only=False)
             self._epoch = _take_over(db)
+        self._opened = _identity(self._file)
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -182,10 +186,16 @@ class SqlStore:
         if self._read_only:
             raise StoreError(f"{self.place} is open for reading only")
         with self._write, told(self.place), self._writer.begin() as db:
+            self._refuse_moved_file()
             row = db.execute(sa.select(schema.owner).with_for_update()).one()
             if row.epoch != self._epoch:
                 raise StoreError(f"{self.place} was taken over by {row.holder}: stop this one")
             yield db
+
+    def _refuse_moved_file(self) -> None:
+        """SQLite goes on writing to a file that has been deleted: all of it would be lost."""
+        if self._file and _identity(self._file) != self._opened:
+            raise StoreError(f"{self.place} was moved or deleted: put it back, or start again")
 
     def _take(self, db: sa.Connection, counter: sa.Column[int], count: int) -> int:
         """Take ``count`` numbers; answers the first. Without gaps: a missing one is a loss."""
@@ -193,6 +203,14 @@ class SqlStore:
         if count:
             db.execute(sa.update(schema.owner).values({counter: last + count}))
         return last + 1
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file) if file else None
+    except FileNotFoundError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def _take_over(db: sa.Connection) -> int:
@@ -205,14 +223,14 @@ def _take_over(db: sa.Connection) -> int:
 def _check(db: sa.Connection, expect: Mapping[str, int]) -> None:
     jobs = schema.jobs
     query = sa.select(jobs.c.id, jobs.c.version).where(jobs.c.id.in_(list(expect)))
-    stored: dict[str, int] = dict(db.execute(query).tuples().all()) if expect else {}
+    stored = {row.id: row.version for row in db.execute(query)} if expect else {}
     refuse_moved(expect, stored)
 
 
 def _offsets(db: sa.Connection, runs: list[str]) -> dict[str, int]:
     table = schema.progress
     query = sa.select(table.c.run, sa.func.max(table.c.line) + 1).where(table.c.run.in_(runs))
-    return dict(db.execute(query.group_by(table.c.run)).tuples().all())
+    return {row[0]: row[1] for row in db.execute(query.group_by(table.c.run))}
 
 
 def _insert(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
