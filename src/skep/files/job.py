@@ -52,7 +52,7 @@ def job_from_mapping(
     job = check(Job, _full(data, source, written), source=source, written=written, hints=JOB_HINTS)
     _check_env(job, source)
     _check_counts(job, source, written)
-    return job if folder is None else _with_workdir(job, folder, source)
+    return job if folder is None else with_workdir(job, folder, source)
 
 
 def _unknown(word: str, value: Value, source: str) -> InputError:
@@ -100,7 +100,11 @@ def _place(row: int, written: Written) -> tuple[int | str, ...]:
     return exact or (*written.get(("chips", row), ("chips", row)), "count")
 
 
-def _with_workdir(job: Job, folder: Path, source: str) -> Job:
+def with_workdir(job: Job, folder: Path, source: str) -> Job:
+    """``job`` with an absolute workdir, relative to ``folder``, that can be read.
+
+    Raises ``InputError``.
+    """
     if job.workdir is None:
         return job
     path = (folder / Path(job.workdir).expanduser()).absolute()
