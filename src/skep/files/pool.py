@@ -12,6 +12,7 @@ from skep.files.supply import load_supply
 from skep.files.yaml import MIB, parse_mapping, read_text
 from skep.model.chip import Chip
 from skep.model.site import NodePool, Pool, Site
+from skep.power.draw import idle_draw
 
 MOST_BYTES = 64 * MIB
 
@@ -104,12 +105,6 @@ def _check_kinds(site: Site, row: int, chips: Mapping[str, Chip], source: str) -
                 "allowed: a kind of skep's catalogue, or of chips: in this file"
             )
             raise InputError(field, nodes.chip, allowed, source=source)
-
-
-def idle_draw(site: Site, chips: Mapping[str, Chip]) -> float:
-    """W at the meter of ``site`` with no job: all its chips idle, times its PUE."""
-    pue = site.power.pue if site.power else 1.0
-    return pue * sum(nodes.chips * chips[nodes.chip].idle_power for nodes in site.pools)
 
 
 def _check_cap(site: Site, row: int, chips: Mapping[str, Chip], source: str) -> None:
