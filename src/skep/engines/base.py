@@ -69,7 +69,3 @@ class Fenced(Protocol):
     def hold_lease(self, until: float) -> None:
         """Note until when the site's lease runs, on the machine's boot clock in seconds."""
         ...
-
-    def lease_until(self) -> float | None:
-        """The lease that was noted last, also by an earlier agent; None where there was none."""
-        ...

@@ -247,10 +247,6 @@ class LocalEngine:
         """Note until when (boot clock) the lease runs: supervisors stop runs by themselves then."""
         self.folder.hold_lease(until)
 
-    def lease_until(self) -> float | None:
-        """The lease that an earlier agent noted; None where there was none."""
-        return self.folder.lease_until()
-
     def close(self) -> None:
         os.close(self._lock)
 
