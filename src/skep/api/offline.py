@@ -14,7 +14,7 @@ from skep.control.loop import Clock, Loop
 from skep.control.service import Control
 from skep.control.topology import topology
 from skep.files.pool import resolve_chips
-from skep.files.supply import supply_series
+from skep.files.supply import load_tables
 from skep.store.bundles import BundleFolder
 from skep.store.logs import LogFolder
 from skep.store.sql import open_store
@@ -26,7 +26,7 @@ def offline_app(state: Path) -> FastAPI:
     pool, policy = folder.recall()
     clock = Clock()
     places = topology(pool, resolve_chips(pool))
-    electricity = Electricity(places, supply_series(pool, clock()))
+    electricity = Electricity(places, clock(), tables=load_tables(pool))
     store = open_store(folder.database, read_only=True)
     control = Control(places, policy, store, electricity, clock())
     return build_app(

@@ -23,7 +23,7 @@ from skep.control.topology import topology
 from skep.errors import SkepError
 from skep.files.policy import load_policy
 from skep.files.pool import load_pool, resolve_chips
-from skep.files.supply import supply_series
+from skep.files.supply import load_tables
 from skep.model.policy import Policy
 from skep.model.site import Pool
 from skep.store.bundles import BundleFolder
@@ -77,7 +77,7 @@ def live_context(folder: StateFolder, pool: Pool, policy: Policy) -> Context:
     clock = Clock()
     chips = resolve_chips(pool)
     places = topology(pool, chips)
-    electricity = Electricity(places, supply_series(pool, clock()))
+    electricity = Electricity(places, clock(), tables=load_tables(pool))
     control = Control(places, policy, store, electricity, clock(), token_of)
     return Context(
         loop=Loop(control, clock),

@@ -7,7 +7,7 @@ own; both pass ``now`` (seconds since the epoch).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from skep.control import sites
 from skep.control.cycle import run_cycle
@@ -16,7 +16,7 @@ from skep.control.electricity import Electricity
 from skep.control.sentence import sentence
 from skep.control.snapshot import take_snapshot
 from skep.control.topology import Topology
-from skep.control.view import job_detail, job_view, site_view, why
+from skep.control.view import Energy, job_detail, job_view, site_view, why
 from skep.control.world import World
 from skep.errors import ConflictError, NotFoundError
 from skep.model.event import CancelRequested, Submitted
@@ -24,7 +24,7 @@ from skep.model.job import Job
 from skep.model.message import Answer, Report
 from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Plan, Snapshot
-from skep.model.state import JobState
+from skep.model.state import JobState, RunState
 from skep.model.views import Health, JobDetail, JobView, SiteView, Why
 from skep.scheduler import schedule
 from skep.scheduler.check import admissible
@@ -80,7 +80,14 @@ class Control:
 
     def job(self, ref: str, now: float) -> JobDetail:
         """One job by id, unique start of an id, or name (the newest of that name)."""
-        return job_detail(self._find(ref), self.electricity.of_run(now))
+        return job_detail(self._find(ref), self._energy(now), self.electricity.held)
+
+    def _energy(self, now: float) -> Energy:
+        def runs_at(site: str) -> Iterator[RunState]:
+            states = self.world.jobs.values()
+            return (r for job in states for r in job.runs.values() if r.share.site == site)
+
+        return self.electricity.of_run(runs_at, now)
 
     def jobs(
         self, now: float, *, ended_since: float = 0.0, limit: int = 1000

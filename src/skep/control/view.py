@@ -21,6 +21,7 @@ from skep.model.views import (
 
 Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
 """How much a run has drawn so far; the service knows supply and time."""
+Held = Callable[[RunState], float]  # run -> W at the meter that its chips would draw idle
 
 
 def job_view(job: JobState) -> JobView:
@@ -28,12 +29,12 @@ def job_view(job: JobState) -> JobView:
     return JobView(**_fields(job))
 
 
-def job_detail(job: JobState, energy: Energy) -> JobDetail:
+def job_detail(job: JobState, energy: Energy, held: Held) -> JobDetail:
     """One job whole."""
     return JobDetail(
         **_fields(job),
         spec=job.spec,
-        runs=tuple(run_view(run, energy) for run in job.runs.values()),
+        runs=tuple(run_view(run, energy, held) for run in job.runs.values()),
         cancelling=job.ending is not None,
         version=job.version,
     )
@@ -60,7 +61,7 @@ def _fields(job: JobState) -> dict[str, object]:
     }
 
 
-def run_view(run: RunState, energy: Energy) -> RunView:
+def run_view(run: RunState, energy: Energy, held: Held) -> RunView:
     """One attempt at one site's share."""
     joules, renewable = energy(run)
     return RunView(
@@ -76,7 +77,7 @@ def run_view(run: RunState, energy: Energy) -> RunView:
         ended_at=run.ended_at,
         exit_code=run.exit_code,
         reason=run.reason,
-        power=run.share.power,
+        power=run.share.power + held(run),
         energy=joules,
         renewable=renewable,
     )

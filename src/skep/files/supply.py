@@ -71,6 +71,16 @@ def _series(site: Site, row: int, now: float) -> SupplySeries:
         raise InputError(field, error.value, error.allowed) from None
 
 
+def load_tables(pool: Pool) -> dict[str, tuple[float, dict[str, Floats]]]:
+    """Site -> (start of the first hour, columns) for each site whose supply is a file."""
+    tables = {}
+    for site in pool.sites:
+        if site.power is not None and site.power.supply.file is not None:
+            table = load_supply(site.power.supply.file)
+            tables[site.name] = (table.start, table.columns)
+    return tables
+
+
 def _table(rows: Iterator[list[str]], source: str) -> SupplyTable:
     names = _header(next(rows, []), source)
     hours: list[float] = []
