@@ -1,0 +1,136 @@
+"""JSON Schemas of job, pool and policy *files*, short forms included: editors complete by them.
+
+``python -m skep.files.schema`` writes them into the package; a test holds them current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from skep import units
+from skep.files.job import JOB_FIELDS
+from skep.model.job import Job
+from skep.model.policy import Policy
+from skep.model.site import Pool
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_NUMBER = r"^\s*[-+]?\d+(\.\d+)?([eE][-+]?\d+)?\s*"
+
+
+def _unit_pattern(table: Iterable[str]) -> str:
+    return f"{_NUMBER}({'|'.join(re.escape(unit) for unit in table)})?\\s*$"
+
+
+_QUANTITIES = {
+    "400 W": _unit_pattern(units.POWER),
+    "100 Mbit/s": _unit_pattern(units.RATE),
+    "4 GFLOP/s": _unit_pattern(units.SPEED),
+    "80 GB": _unit_pattern(units.SIZE),
+    "2h30m": r"^\s*(\d+(\.\d+)?|(\d+(\.\d+)?\s*(us|ms|min|s|m|h|d)\s*)+"
+    r"|(\d+-)?\d+(:\d+){0,2})\s*$",
+}
+"""Text forms of a quantity, by the example that its type gives in the schema."""
+
+# Pydantic leaves the bounds of a field beside the schema that a quantity brings along.
+_BOUNDS = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+}
+
+
+def file_schemas() -> dict[str, dict[str, Any]]:
+    """The schemas by name: ``job``, ``pool``, ``policy``."""
+    return {"job": _job(), "pool": _file(Pool, "pool"), "policy": _file(Policy, "policy")}
+
+
+def schema_text(name: str) -> str:
+    """The shipped schema of that name, as JSON text."""
+    return resources.files("skep.data").joinpath(f"schemas/{name}.schema.json").read_text("utf-8")
+
+
+def rendered(schema: Mapping[str, Any]) -> str:
+    """``schema`` as it is written to a file."""
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write ``NAME.schema.json`` of each into ``folder``; answers the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, schema in file_schemas().items():
+        file = folder / f"{name}.schema.json"
+        file.write_text(rendered(schema), encoding="utf-8")
+        files.append(file)
+    return files
+
+
+def _file(model: type[BaseModel], name: str) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    _finish(schema)
+    return {"$schema": _DRAFT, "$id": f"skep/{name}.schema.json", **schema}
+
+
+def _job() -> dict[str, Any]:
+    schema = _file(Job, "job")
+    fields = {name: schema["properties"][name] for name in JOB_FIELDS}
+    request = {**schema["$defs"]["ChipRequest"], "required": []}
+    schema["$defs"]["ChipRequest"] = request
+    fields["chips"] = _chips(fields["chips"])
+    fields["span"] = {
+        "description": "over how many sites: 3, or {min: 2, max: 3}",
+        "anyOf": [{"type": "integer", "minimum": 1}, {"$ref": "#/$defs/Span"}],
+    }
+    fields["env"] = _env(fields["env"])
+    return {**schema, "properties": fields}
+
+
+def _chips(model: Mapping[str, Any]) -> dict[str, Any]:
+    one = [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*(:\s*0*[1-9][0-9]*\s*)?$"},
+        {"$ref": "#/$defs/ChipRequest"},
+    ]
+    several = {"type": "array", "minItems": 1, "items": {"anyOf": one}}
+    return {
+        "description": "6, h100-sxm:512, {kind: …, count: …}, or a list: " + model["description"],
+        "anyOf": [*one, several],
+        "examples": [6, "h100-sxm:512", {"kind": "h100-sxm", "count": 512}],
+    }
+
+
+def _env(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **model,
+        "description": "environment variables; values are the text as written",
+        "propertyNames": {"pattern": "^(?!SKEP_)[A-Za-z_][A-Za-z0-9_]*$"},
+        "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+    }
+
+
+def _finish(node: Any) -> None:
+    """Give quantities the patterns of their text forms and the bounds of their fields, below."""
+    if isinstance(node, dict):
+        example = (node.get("examples") or [None])[0]
+        if isinstance(example, str) and example in _QUANTITIES:
+            number, text = node["anyOf"]
+            number.update({_BOUNDS[name]: node.pop(name) for name in _BOUNDS if name in node})
+            text["pattern"] = _QUANTITIES[example]
+        for part in node.values():
+            _finish(part)
+    elif isinstance(node, list):
+        for part in node:
+            _finish(part)
+
+
+if __name__ == "__main__":
+    for written in write_schemas(Path(__file__).parent.parent / "data" / "schemas"):
+        print(written)
