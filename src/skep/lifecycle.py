@@ -15,6 +15,7 @@ from skep.errors import ConflictError
 from skep.model.event import (
     CancelRequested,
     Deferred,
+    Ending,
     Event,
     GangExpired,
     GangReady,
@@ -45,6 +46,7 @@ JOB_TABLE: dict[str, frozenset[str]] = {
     "run_ended": _OPEN,
     "retried": _OPEN,
     "cancel_requested": _OPEN,
+    "ending": _OPEN,
     "job_ended": _OPEN,
 }
 RUN_TABLE: dict[str, frozenset[str]] = {
@@ -173,8 +175,13 @@ def _retried(job: JobState, event: Retried) -> JobState:
     return replace(job, not_before=event.not_before, failures=event.failures, decision=event.reason)
 
 
-def _cancel_requested(job: JobState, _event: CancelRequested) -> JobState:
-    return replace(job, cancelling=True)
+def _cancel_requested(job: JobState, event: CancelRequested) -> JobState:
+    reason = f"cancelled by {event.user}" if event.user else "cancelled"
+    return replace(job, ending="cancelled", reason=reason)
+
+
+def _ending(job: JobState, event: Ending) -> JobState:
+    return replace(job, ending=event.outcome, reason=event.reason)
 
 
 def _job_ended(job: JobState, event: JobEnded) -> JobState:
@@ -195,5 +202,6 @@ _FOLD: dict[str, Callable[[JobState, Any], JobState]] = {
     "run_ended": _run_ended,
     "retried": _retried,
     "cancel_requested": _cancel_requested,
+    "ending": _ending,
     "job_ended": _job_ended,
 }

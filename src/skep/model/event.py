@@ -127,6 +127,14 @@ class CancelRequested(_Event):
     user: str = ""
 
 
+class Ending(_Event):
+    """The job is to end so, once its runs have stopped (a failure that is not retried, a limit)."""
+
+    kind: Literal["ending"] = "ending"
+    outcome: Outcome
+    reason: str
+
+
 class JobEnded(_Event):
     """The job is over."""
 
@@ -169,6 +177,7 @@ Event = Annotated[
     | RunEnded
     | Retried
     | CancelRequested
+    | Ending
     | JobEnded
     | SiteJoined
     | SiteLost

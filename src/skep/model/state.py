@@ -44,6 +44,7 @@ class JobState:
     ``runs`` holds all runs ever placed, by id, in order. ``decision`` is the last reason given
     for placing or not placing; ``refusals`` counts sites per reason of the last refusal.
     ``gang`` is the attempt of the last whole placement: later attempts repaired shares of it.
+    ``ending`` is set once it is decided how the job ends; it ends when its runs have stopped.
     """
 
     id: str
@@ -61,7 +62,7 @@ class JobState:
     refusals: dict[str, int] = field(default_factory=dict)
     started_at: float | None = None
     ended_at: float | None = None
-    cancelling: bool = False
+    ending: JobPhase | None = None
     reason: str = ""
 
     @property
