@@ -31,9 +31,8 @@ def load_pool(path: str | Path) -> Pool:
 
 def default_pool(cores: int) -> Pool:
     """This machine as one site, ``here``, with ``cores`` chips of kind ``cpu-core``."""
-    kind = Chip(kind="cpu-core", source="this machine")
-    pools = (NodePool(chip=kind.kind, nodes=1, chips_per_node=max(1, cores)),)
-    return Pool(name="here", sites=(Site(name="here", pools=pools),), chips=(kind,))
+    pools = (NodePool(chip="cpu-core", chips_per_node=max(1, cores)),)
+    return Pool(name="here", sites=(Site(name="here", pools=pools),))
 
 
 def resolve_chips(pool: Pool) -> dict[str, Chip]:

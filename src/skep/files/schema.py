@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from annotated_types import Gt
 from pydantic import BaseModel
 
 from skep import units
@@ -37,14 +40,6 @@ _QUANTITIES = {
     r"|(\d+-)?\d+(:\d+){0,2})\s*$",
 }
 """Text forms of a quantity, by the example that its type gives in the schema."""
-
-# Pydantic leaves the bounds of a field beside the schema that a quantity brings along.
-_BOUNDS = {
-    "gt": "exclusiveMinimum",
-    "ge": "minimum",
-    "lt": "exclusiveMaximum",
-    "le": "maximum",
-}
 
 
 def file_schemas() -> dict[str, dict[str, Any]]:
@@ -75,7 +70,10 @@ def write_schemas(folder: Path) -> list[Path]:
 
 def _file(model: type[BaseModel], name: str) -> dict[str, Any]:
     schema = model.model_json_schema()
-    _finish(schema)
+    for found in set(_models(model)):
+        node = schema if found is model else schema["$defs"][found.__name__]
+        _above(found, node["properties"])
+    _with_texts(schema)
     return {"$schema": _DRAFT, "$id": f"skep/{name}.schema.json", **schema}
 
 
@@ -116,19 +114,50 @@ def _env(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finish(node: Any) -> None:
-    """Give quantities the patterns of their text forms and the bounds of their fields, below."""
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """``model`` and all models that its fields hold."""
+    yield model
+    for field in model.model_fields.values():
+        for part in _parts(field.annotation):
+            yield from _models(part)
+
+
+def _parts(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+        return
+    for argument in typing.get_args(annotation):
+        yield from _parts(argument)
+
+
+def _above(model: type[BaseModel], properties: Mapping[str, Any]) -> None:
+    """Tell the bound "above" of quantities, which the schema of their type hides."""
+    for name, field in model.model_fields.items():
+        bounds = [m.gt for m in field.metadata if isinstance(m, Gt)]
+        for quantity in _quantities(properties[name]) if bounds else ():
+            quantity.pop("gt", None)
+            number = quantity["anyOf"][0]
+            number.pop("minimum", None)
+            number["exclusiveMinimum"] = bounds[0]
+
+
+def _with_texts(schema: dict[str, Any]) -> None:
+    """Give the text forms of all quantities their patterns."""
+    for quantity in _quantities(schema):
+        quantity["anyOf"][1]["pattern"] = _QUANTITIES[quantity["examples"][0]]
+
+
+def _quantities(node: Any) -> Iterator[dict[str, Any]]:
+    """The schemas of quantities at and below ``node``."""
     if isinstance(node, dict):
-        example = (node.get("examples") or [None])[0]
-        if isinstance(example, str) and example in _QUANTITIES:
-            number, text = node["anyOf"]
-            number.update({_BOUNDS[name]: node.pop(name) for name in _BOUNDS if name in node})
-            text["pattern"] = _QUANTITIES[example]
+        if (node.get("examples") or [None])[0] in _QUANTITIES:
+            yield node
         for part in node.values():
-            _finish(part)
+            yield from _quantities(part)
     elif isinstance(node, list):
         for part in node:
-            _finish(part)
+            yield from _quantities(part)
 
 
 if __name__ == "__main__":
