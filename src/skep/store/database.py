@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,13 @@ def connect(url: URL, *, read_only: bool, wait: float) -> sa.Engine:
 
 
 def _sqlite(file: Path, read_only: bool, wait: float) -> sa.Engine:
-    address = f"{file.as_uri()}?mode={'ro' if read_only else 'rwc'}"
-
     def opened() -> sqlite3.Connection:
         connection = sqlite3.connect(
-            address, uri=True, timeout=wait, check_same_thread=False, isolation_level=None
+            f"{file.as_uri()}?{_mode(file) if read_only else 'mode=rwc'}",
+            uri=True,
+            timeout=wait,
+            check_same_thread=False,
+            isolation_level=None,
         )
         try:
             _prepare(connection, read_only)
@@ -69,9 +72,21 @@ def _sqlite(file: Path, read_only: bool, wait: float) -> sa.Engine:
             raise
         return connection
 
-    engine = sa.create_engine("sqlite://", creator=opened, poolclass=sa.pool.QueuePool)
+    # A reader opens anew for each reading, since the mode may have to be another one by then.
+    kind = sa.pool.NullPool if read_only else sa.pool.QueuePool
+    engine = sa.create_engine("sqlite://", creator=opened, poolclass=kind)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _mode(file: Path) -> str:
+    """How to open for reading only.
+
+    In a folder where it may write nothing, SQLite needs to be told that there is no writer; its
+    write-ahead log shows that there is one, or that the last one was killed.
+    """
+    alone = not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
+    return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
 def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
