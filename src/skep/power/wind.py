@@ -53,7 +53,7 @@ def _unit_speed(seed: int, hours: Ints) -> Floats:
         return np.zeros(0)
     first, last = int(hours[0]) // _BLOCK, int(hours[-1]) // _BLOCK
     vector = _autoregressive(_noise(seed, first - 1, last + 1))
-    speed = np.hypot(vector[0], vector[1]).reshape(-1)
+    speed: Floats = np.hypot(vector[0], vector[1]).reshape(-1)
     return speed[hours - first * _BLOCK]
 
 
