@@ -2,16 +2,15 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,82 +22,6 @@ from skep.model.state import JobState, SiteState
 from skep.store.base import ENDED_KEPT, Store
 from skep.store.memory import MemoryStore
 from skep.store.sql import SqlStore, open_store
-
-
-class Postgres:
-    """A server of our own, in a folder of its own, on a socket there."""
-
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        self.folder, self._bin, self._count = folder, binaries, 0
-        # The server refuses to run as root.
-        self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-        if os.geteuid() != 0:
-            self._as = {}
-        else:
-            shutil.chown(folder, "nobody", "nogroup")
-        make = [
-            binaries / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "skep",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
-        subprocess.run(make, check=True, capture_output=True, cwd=folder, **self._as)
-        self.start()
-
-    def start(self) -> None:
-        command = [self._bin / "postgres", "-D", self.folder / "data", "-k", self.folder]
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "-c", "listen_addresses="],
-            stdout=log,
-            stderr=log,
-            cwd=self.folder,
-            **self._as,
-        )
-        log.close()
-        for _ in range(200):
-            if self._psql("SELECT 1").returncode == 0:
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self, how: int = signal.SIGINT) -> None:
-        self.process.send_signal(how)
-        self.process.wait(30)
-
-    def database(self) -> str:
-        self._count += 1
-        done = self._psql(f"CREATE DATABASE d{self._count}")
-        assert done.returncode == 0, done.stderr
-        return f"postgresql://skep@/d{self._count}?host={self.folder}"
-
-    def _psql(self, query: str) -> "subprocess.CompletedProcess[bytes]":
-        command = [self._bin / "psql", "-h", self.folder, "-U", "skep", "-c", query, "postgres"]
-        return subprocess.run(command, capture_output=True, check=False)
-
-
-def _postgres_binaries() -> Path | None:
-    in_path = [Path(p).resolve().parent for p in [shutil.which("initdb")] if p]
-    folders = [*in_path, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
-    binaries = _postgres_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server is installed here")
-    folder = Path(tempfile.mkdtemp(prefix="skep-pg-"))
-    server = Postgres(folder, binaries)
-    yield server
-    server.stop()
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -390,7 +313,7 @@ def _write_until_killed(address: str, seconds: float) -> tuple[int, int]:
     return int(seq), int(version)
 
 
-def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Postgres) -> None:
+def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Any) -> None:
     store = open_store(postgres.database())
     job = a_job()
     store.append([submitted(job)], jobs=[job])
@@ -405,7 +328,7 @@ def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Postgres)
     store.close()
 
 
-def test_a_writer_that_was_replaced_is_fenced(postgres: Postgres) -> None:
+def test_a_writer_that_was_replaced_is_fenced(postgres: Any) -> None:
     address = postgres.database()
     late = open_store(address)
     postgres.stop(signal.SIGQUIT)  # the lock of the first writer dies with its connection

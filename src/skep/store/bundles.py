@@ -35,11 +35,17 @@ class BundleFolder:
         Raises ``InputError`` where the bytes do not have that digest or are too many.
         """
         file = self._path / checked_digest(digest)
-        with told(str(file)):
-            if file.exists():
-                return file
-            self._path.mkdir(parents=True, exist_ok=True)
-            self._keep(file, digest, _pieces(content))
+        if not self.has(digest):
+            with told(str(file)):
+                self._path.mkdir(parents=True, exist_ok=True)
+                descriptor, part = tempfile.mkstemp(prefix=".part-", dir=self._path)
+            try:
+                self._fill(descriptor, digest, _pieces(content))
+                with told(str(file)):
+                    os.replace(part, file)
+                    _sync(self._path)
+            finally:
+                Path(part).unlink(missing_ok=True)
         return file
 
     def has(self, digest: str) -> bool:
@@ -54,30 +60,28 @@ class BundleFolder:
             raise NotFoundError(f"there is no bundle {digest}: submit the job again")
         return self._path / digest
 
-    def _keep(self, file: Path, digest: str, pieces: Iterable[bytes]) -> None:
-        descriptor, part = tempfile.mkstemp(prefix=".part-", dir=self._path)
-        try:
-            with os.fdopen(descriptor, "wb") as out:
-                self._copy(out, digest, pieces)
-                out.flush()
+    def _fill(self, descriptor: int, digest: str, pieces: Iterable[bytes]) -> None:
+        # An error of who sends the pieces is theirs: only our own writing is told as the disk's.
+        digester, size, place = hashlib.sha256(), 0, str(self._path / digest)
+        with open(descriptor, "wb", buffering=0) as out:
+            for piece in pieces:
+                size += len(piece)
+                if size > self._limit:
+                    raise InputError("bundle", digest, f"allowed: at most {self._limit} bytes")
+                digester.update(piece)
+                with told(place):
+                    _write(out, piece)
+            with told(place):
                 os.fsync(out.fileno())
-            os.replace(part, file)
-        except BaseException:
-            os.unlink(part)
-            raise
-        _sync(self._path)
-
-    def _copy(self, out: IO[bytes], digest: str, pieces: Iterable[bytes]) -> None:
-        digester, size = hashlib.sha256(), 0
-        for piece in pieces:
-            size += len(piece)
-            if size > self._limit:
-                raise InputError("bundle", digest, f"allowed: at most {self._limit} bytes")
-            digester.update(piece)
-            out.write(piece)
         found = digester.hexdigest()
         if found != digest:
             raise InputError("bundle", found, f"allowed: bytes whose SHA-256 is {digest}")
+
+
+def _write(out: IO[bytes], piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[out.write(rest) :]
 
 
 def _pieces(content: bytes | IO[bytes] | Iterable[bytes]) -> Iterable[bytes]:

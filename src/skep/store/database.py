@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from skep.errors import InputError, StoreError
-from skep.store.schema import REVISION
+from skep.store.schema import REVISION, VERSION_TABLE
 
 _FORMS = "allowed: sqlite:///FOLDER/control.db or postgresql://USER@HOST/DATABASE"
 _NEWER = "was written by a newer skep (its tables are at {found}, this skep knows {known}): update"
@@ -132,9 +132,11 @@ def migrate(connection: sa.Connection, place: str, *, read_only: bool) -> None:
 
 def _revision(connection: sa.Connection) -> str | None:
     """The migration that the database is at; None for one without tables."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    found = connection.scalar(
+        sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+    )
     return None if found is None else str(found)
 
 

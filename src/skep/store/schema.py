@@ -10,6 +10,9 @@ import sqlalchemy as sa
 REVISION = "0001"
 """The newest migration: what a database must be at for this code."""
 
+VERSION_TABLE = "skep_version"
+"""Where the database says what it is at; not Alembic's own name, which others use too."""
+
 # Compared by code point on every database, so that a range finds all that starts with a prefix.
 Words = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 # SQLite makes only INTEGER the row's own key.

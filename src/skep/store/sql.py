@@ -95,9 +95,9 @@ class SqlStore:
     ) -> tuple[Logged, ...]:
         new_jobs = {job.id: job_row(job) for job in jobs}
         new_sites = {site.name: site_row(site) for site in sites}
-        with self._writing() as db:
+        with self._writing() as (db, owner):
             _check(db, expect or {})
-            first = self._take(db, schema.owner.c.last_event, len(events))
+            first = _take(db, "last_event", owner.last_event, len(events))
             _insert(db, schema.events, [event_row(first + i, e) for i, e in enumerate(events)])
             _upsert(db, schema.jobs, list(new_jobs.values()))
             _upsert(db, schema.sites, list(new_sites.values()))
@@ -133,10 +133,10 @@ class SqlStore:
     def add_progress(
         self, job: str, run: str, offset: int, lines: Sequence[Mapping[str, Any]]
     ) -> int:
-        with self._writing() as db:
+        with self._writing() as (db, owner):
             kept = _offsets(db, [run]).get(run, 0)
             new = lines[kept - offset :] if offset <= kept else ()
-            first = self._take(db, schema.owner.c.last_progress, len(new))
+            first = _take(db, "last_progress", owner.last_progress, len(new))
             rows = [progress_row(first + i, job, run, kept + i, x) for i, x in enumerate(new)]
             _insert(db, schema.progress, rows)
         return kept + len(new)
@@ -181,28 +181,21 @@ class SqlStore:
             yield db
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """One transaction at a time, over all processes too: the owner's row is locked first."""
+    def _writing(self) -> Iterator[tuple[sa.Connection, sa.Row[Any]]]:
+        """A transaction with the owner's row, which it locks: one at a time over all processes."""
         if self._read_only:
             raise StoreError(f"{self.place} is open for reading only")
         with self._write, told(self.place), self._writer.begin() as db:
             self._refuse_moved_file()
-            row = db.execute(sa.select(schema.owner).with_for_update()).one()
-            if row.epoch != self._epoch:
-                raise StoreError(f"{self.place} was taken over by {row.holder}: stop this one")
-            yield db
+            owner = db.execute(sa.select(schema.owner).with_for_update()).one()
+            if owner.epoch != self._epoch:
+                raise StoreError(f"{self.place} was taken over by {owner.holder}: stop this one")
+            yield db, owner
 
     def _refuse_moved_file(self) -> None:
         """SQLite goes on writing to a file that has been deleted: all of it would be lost."""
         if self._file and _identity(self._file) != self._opened:
             raise StoreError(f"{self.place} was moved or deleted: put it back, or start again")
-
-    def _take(self, db: sa.Connection, counter: sa.Column[int], count: int) -> int:
-        """Take ``count`` numbers; answers the first. Without gaps: a missing one is a loss."""
-        last = db.scalar(sa.select(counter)) or 0
-        if count:
-            db.execute(sa.update(schema.owner).values({counter: last + count}))
-        return last + 1
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:
@@ -211,6 +204,13 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return (found.st_dev, found.st_ino) if found else None
+
+
+def _take(db: sa.Connection, counter: str, last: int, count: int) -> int:
+    """Take ``count`` numbers; answers the first. Without gaps: a missing one is a loss."""
+    if count:
+        db.execute(sa.update(schema.owner).values({counter: last + count}))
+    return last + 1
 
 
 def _take_over(db: sa.Connection) -> int:
