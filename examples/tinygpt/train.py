@@ -96,7 +96,7 @@ def main() -> None:
                 run.log(heldout_loss=heldout(inner, glance))
         run.finish()
         if rank == 0:
-            final = heldout(inner, text.evaluation(unseen, 4096, inner.context))
+            final = heldout(inner, text.evaluation(unseen, 1024, inner.context))
             run.log(heldout_loss=final, final=True, **run.stats)
             print(f"held-out loss {final:.4f} after {run.global_tokens} tokens of all sites")
     if dist.is_initialized():

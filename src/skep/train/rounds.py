@@ -177,6 +177,8 @@ class Rounds:
         if self._lead.called is not None:
             self._close_if_due(now)
             return
+        if self.finished:
+            return
         level = {site for site, view in self.views.items() if self._holds(view)}
         final = self._all_finishing() and len(level) == len(self.views)
         if level and (final or self._lead.due(now, self.local.step_s, self.local.steps)):

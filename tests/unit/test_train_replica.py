@@ -1,0 +1,70 @@
+"""A site's own progress is neither lost nor counted twice, whatever becomes of its contributions."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skep.train.outer import PLAIN, fresh, outer_step, sealed
+from skep.train.replica import Replica
+
+
+def make():
+    state = fresh(torch.zeros(1), "0/a")
+    return Replica("a", "r1", state, 0.0), state
+
+
+def test_a_merged_contribution_leaves_only_what_came_after_it():
+    replica, state = make()
+    replica.pending = 10
+    part = replica.part(torch.tensor([1.0]), 1.0)
+    replica.pending += 5
+    new = outer_step(state, torch.tensor([0.5]), PLAIN, 20, {"a": ("r1", part.number)})
+    assert float(replica.adopt(torch.tensor([1.25]), new)) == 0.75  # 0.5 + the 0.25 done since
+    assert replica.pending == 5
+    assert replica.part(torch.tensor([0.75]), 2.0).after == part.number
+
+
+def test_a_contribution_that_was_not_merged_stays():
+    replica, state = make()
+    replica.pending = 10
+    replica.part(torch.tensor([1.0]), 1.0)
+    new = outer_step(state, torch.tensor([0.5]), PLAIN, 20, {"b": ("x", 1)})
+    assert float(replica.adopt(torch.tensor([1.25]), new)) == 1.75
+    assert replica.pending == 10
+
+
+def test_another_origin_means_starting_from_its_anchor():
+    replica, _ = make()
+    replica.pending = 10
+    other = sealed(torch.tensor([9.0]), torch.zeros(1), round=3, tokens=70, origin="1/b")
+    assert float(replica.adopt(torch.tensor([1.25]), other)) == 9.0
+    assert replica.pending == 0
+
+
+def test_not_finite_progress_is_not_offered():
+    replica, _ = make()
+    assert replica.part(torch.tensor([float("nan")]), 1.0) is None
+    assert float(replica.reset()) == 0.0
+
+
+@given(st.lists(st.sampled_from(["step", "offer", "merge first", "merge last", "others"])))
+def test_progress_and_tokens_are_conserved(actions):
+    """With plain averaging and one site, anchor + progress is always the sum of all steps."""
+    replica, state = make()
+    parameters, total, waiting, merged = torch.zeros(1), 0, [], 0
+    for action in actions:
+        if action == "step":
+            parameters, total = parameters + 1.0, total + 1
+            replica.pending += 1
+        elif action == "offer":
+            waiting.append(replica.part(parameters, 0.0))
+        elif action == "others":
+            state = outer_step(state, torch.zeros(1), PLAIN, 0, {"b": ("x", 1)})
+            parameters = replica.adopt(parameters, state)
+        elif usable := [p for p in waiting[-4:] if p.after == merged]:
+            part = usable[0] if action == "merge first" else usable[-1]
+            merged, mine = part.number, {"a": ("r1", part.number)}
+            state = outer_step(state, part.progress, PLAIN, part.tokens, mine)
+            parameters = replica.adopt(parameters, state)
+        assert float(parameters) == total
+        assert state.tokens + replica.pending == total
