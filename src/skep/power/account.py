@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skep.model.snapshot import Floats, Ints
-from skep.power.series import SupplySeries
+from skep.power.series import SupplySeries, covered
 
 JOULES_PER_KWH = 3.6e6
 JOULES_PER_MWH = 3.6e9
@@ -152,8 +152,7 @@ def _steps(from_edge: Ints, to_edge: Ints, watts: Floats, count: int) -> Floats:
 def _rates(series: SupplySeries, starts: Floats, meter: Floats) -> Floats:
     """6 x steps: what one W of draw means per second, in the order of ``Energy``'s fields."""
     row = series.rows(starts)
-    own = np.divide(series.own[row], meter, out=np.zeros(len(row)), where=meter > 0)
-    own = np.minimum(own, 1.0)
+    own = covered(series.own[row], meter)
     grid = 1.0 - own
     carbon = np.zeros(len(row)) if series.carbon is None else series.carbon[row]
     price = np.zeros(len(row)) if series.price is None else series.price[row]

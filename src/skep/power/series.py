@@ -146,8 +146,9 @@ def mix(series: SupplySeries, time: float, draw: float) -> Mix:
 
 def covered(own: Floats, draw: Floats) -> Floats:
     """Share (0..1) of each draw that own supply covers; 1 for a draw of zero with any supply."""
-    share = np.divide(own, draw, out=(own > 0).astype(np.float64), where=draw > 0)
-    return np.minimum(share, 1.0)
+    share = (own > 0).astype(np.float64)
+    np.divide(own, draw, out=share, where=own < draw)
+    return share
 
 
 def _period(hours: int) -> int:

@@ -1,0 +1,57 @@
+"""Relative speed of chip kinds, and bytes of training over sites."""
+
+from __future__ import annotations
+
+import pytest
+
+from skep.errors import InputError
+from skep.model.chip import Chip
+from skep.planner.lowcomm import (
+    data_parallel_bytes_per_token,
+    lowcomm_bytes_per_token,
+    mesh_bytes,
+    ring_bytes,
+)
+from skep.planner.rates import chip_equivalents, relative_speed, speed
+
+FAST, SLOW = Chip(kind="fast", peak_flops=4e12), Chip(kind="slow", peak_flops=1e12)
+HELD = Chip(kind="held", peak_flops=4e12, held_to=2e12)
+DARK = Chip(kind="dark")
+KINDS = {c.kind: c for c in (FAST, SLOW, HELD, DARK)}
+
+
+def test_a_held_chip_counts_with_what_it_is_held_to() -> None:
+    assert speed(HELD) == 2e12
+    assert relative_speed(HELD, FAST) == 0.5
+
+
+def test_an_unknown_speed_stays_unknown() -> None:
+    assert speed(DARK) is None
+    assert relative_speed(DARK, FAST) is None
+    assert relative_speed(FAST, DARK) is None
+    assert chip_equivalents({"fast": 1, "dark": 1}, KINDS, FAST) is None
+
+
+def test_mixed_chips_in_units_of_one_kind() -> None:
+    assert chip_equivalents({"fast": 2, "slow": 4, "held": 2}, KINDS, FAST) == 4.0
+
+
+def test_a_ring_sends_less_than_a_mesh_from_three_sites_on() -> None:
+    assert ring_bytes(10, 1) == mesh_bytes(10, 1) == 0.0
+    assert ring_bytes(10, 2) == mesh_bytes(10, 2) == 80.0
+    assert ring_bytes(10, 3) == 160.0
+    assert mesh_bytes(10, 3) == 240.0
+
+
+def test_averaging_rarely_and_in_few_bits_saves_their_product() -> None:
+    plain = data_parallel_bytes_per_token(1000, 3, 512.0)
+    assert plain == 2 * 2 * 1000 * 4 / 512
+    assert lowcomm_bytes_per_token(1000, 3, 512.0, interval=20, bytes_per_value=0.5) == (
+        pytest.approx(plain / 160)
+    )
+
+
+@pytest.mark.parametrize(("tokens", "interval"), [(0.0, 1), (512.0, 0)])
+def test_no_tokens_and_no_interval_are_refused(tokens: float, interval: int) -> None:
+    with pytest.raises(InputError, match="allowed"):
+        lowcomm_bytes_per_token(1000, 3, tokens, interval)
