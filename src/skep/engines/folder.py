@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skep.engines.procfs import boot_clock, boot_id, start_ticks
+from skep.engines.procfs import alive, boot_clock, boot_id, start_ticks
 
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 # Kept free for the last words of a run whose disk has filled up.
@@ -202,6 +202,17 @@ class RunFolder:
         """Settle, once and for all, that this process (and no other) may start the run."""
         who = {"pid": os.getpid(), "ticks": start_ticks(os.getpid()), "boot": boot_id()}
         return claim(self.started, json.dumps(who))
+
+    def claim_never(self) -> bool:
+        """Settle that nobody starts the run; False where somebody may have started it."""
+        return claim(self.started, "{}")
+
+    def starter(self) -> int | None:
+        """The id of the process that claimed the start, while it lives."""
+        who = read_json(self.started)
+        if not who or who["boot"] != boot_id() or not alive(who["pid"], who["ticks"]):
+            return None
+        return int(who["pid"])
 
     def order_go(self, peers: Mapping[str, str]) -> bool:
         """Let the processes start; False where that was said before."""

@@ -20,7 +20,6 @@ from skep.engines.folder import (
     RunFolder,
     SiteFolder,
     claim,
-    read_json,
     sync_folder,
     try_lock,
 )
@@ -28,7 +27,7 @@ from skep.engines.journal import Journal
 from skep.engines.loading import Setting
 from skep.engines.order import sheet_of, write_srun
 from skep.engines.output import ProgressReader, log_chunks
-from skep.engines.procfs import alive, boot_id, kill, marked
+from skep.engines.procfs import kill, marked
 from skep.engines.sheet import Sheet
 from skep.engines.supervisor import WAKE
 from skep.errors import ConflictError, StoreError
@@ -143,7 +142,7 @@ class LocalEngine:
             folder = self._runs.get(run) or self._never_seen(run)
             if (folder.status() or {}).get("phase") in ENDED:
                 return
-            if folder.claim_start():
+            if folder.claim_never():
                 folder.write_status({"run": run, "phase": "stopped", "reason": reason})
             elif folder.order_stop(grace, reason):
                 self._wake(folder)
@@ -156,10 +155,10 @@ class LocalEngine:
         return folder
 
     def _wake(self, folder: RunFolder) -> None:
-        who = _starter(folder)
+        who = folder.starter()
         if who is not None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(who["pid"], WAKE)
+                os.kill(who, WAKE)
 
     def forget(self, run: str) -> None:
         with self._guard:
@@ -199,7 +198,7 @@ class LocalEngine:
             status = folder.status() or {}
             if status.get("phase") in ENDED:
                 return status
-            folder.claim_start()
+            folder.claim_never()
             kill(marked(_mark(folder)))
             if marked(_mark(folder)):
                 return status
@@ -259,14 +258,6 @@ def _write_secret(path: Path, text: str) -> None:
 
 def _mark(folder: RunFolder) -> str:
     return f"SKEP_PROGRESS_FILE={folder.progress}"
-
-
-def _starter(folder: RunFolder) -> dict[str, Any] | None:
-    """Who claimed the run, while that process lives."""
-    who = read_json(folder.started)
-    if who is None or who["boot"] != boot_id() or not alive(who["pid"], who["ticks"]):
-        return None
-    return who
 
 
 def _as_report(run: str, status: Mapping[str, Any] | None) -> RunReport:
