@@ -29,13 +29,18 @@ class Desk:
     acknowledged: dict[str, int] = field(default_factory=dict)
     full: bool = False
     _number: int = 0
+    _renewed: float = 0.0
     _heard_at: float = float("-inf")
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def renew(self, sent: float, lease: float) -> float:
-        """The lease runs ``lease`` seconds from when the report was sent; its end is answered."""
+        """The lease runs ``lease`` seconds from when the report was sent; its end is answered.
+
+        The report that was sent last counts: its answer may also shorten the lease.
+        """
         with self._lock:
-            self.lease_until = max(self.lease_until or 0.0, sent + lease)
+            if self.lease_until is None or sent >= self._renewed:
+                self.lease_until, self._renewed = sent + lease, sent
             return self.lease_until
 
     def hear(self, answer: Answer, sent: float, now: float) -> bool:

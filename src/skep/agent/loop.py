@@ -53,6 +53,8 @@ class Loop:
 
     def run(self) -> None:
         """Work until ``stop``; runs go on after that."""
+        # Before the first report: one without the runs held here would tell that they are gone.
+        self.desk.note(self.engine.poll())
         threads = [
             threading.Thread(target=self._again, args=(what, once), name=what, daemon=True)
             for what, once in (("listening", self._listen), ("reporting", self._tell))
