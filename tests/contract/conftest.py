@@ -75,14 +75,22 @@ def _postgres_binaries() -> Path | None:
     return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
 
 
+def _roomy(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 1 << 30
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
     binaries = _postgres_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL server is installed here")
-    folder = Path(tempfile.mkdtemp(prefix="skep-pg-"))
+    # In memory where that is: a server makes and removes thousands of small files.
+    memory = "/dev/shm" if _roomy(Path("/dev/shm")) else None
+    folder = Path(tempfile.mkdtemp(prefix="skep-pg-", dir=memory))
     server = Postgres(folder, binaries)
-    yield server
-    server.stop(signal.SIGQUIT)
-    shutil.rmtree(folder)
+    try:
+        yield server
+    finally:
+        server.stop(signal.SIGQUIT)
+        shutil.rmtree(folder)

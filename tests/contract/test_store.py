@@ -125,6 +125,16 @@ def test_the_last_of_two_states_of_one_append_counts(store: Store) -> None:
     assert [s.phase for s in loaded.sites] == ["up"]
 
 
+def test_very_many_at_once(store: Store) -> None:
+    count = 35_000  # more than a database takes in one statement
+    expect = {f"j{i:05d}": 0 for i in range(count)}
+    store.append([deferred("j00000")] * count, expect=expect)
+    assert store.load().seq == count
+    with pytest.raises(ConflictError):
+        store.append([], expect={**expect, "j": 1})
+    assert store.progress_offsets(expect) == {}
+
+
 def test_events_come_in_pages_and_by_job(store: Store) -> None:
     log: list[Event] = [deferred(f"j{i % 3}", str(i)) for i in range(20)]
     store.append(log)

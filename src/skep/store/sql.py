@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ from skep.store.rows import OPEN, event_row, job_row, progress_row, site_row
 
 FILE = "control.db"
 _LAST = "\U0010ffff"  # sorts after every character of a name
+_AT_ONCE = 10_000  # SQLite takes 32,766 values in one statement, PostgreSQL 65,535
+_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_OWNER = sa.select(schema.owner).with_for_update()
+_VERSIONS = sa.select(schema.jobs.c.id, schema.jobs.c.version).where(schema.jobs.c.id.in_(_KEYS))
+_OFFSETS = (
+    sa.select(schema.progress.c.run, sa.func.max(schema.progress.c.line) + 1)
+    .where(schema.progress.c.run.in_(_KEYS))
+    .group_by(schema.progress.c.run)
+)
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -153,7 +163,7 @@ class SqlStore:
 
     def progress_offsets(self, runs: Iterable[str]) -> dict[str, int]:
         with self._reading() as db:
-            return _offsets(db, list(runs))
+            return _offsets(db, runs)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -187,7 +197,7 @@ class SqlStore:
             raise StoreError(f"{self.place} is open for reading only")
         with self._write, told(self.place), self._writer.begin() as db:
             self._refuse_moved_file()
-            owner = db.execute(sa.select(schema.owner).with_for_update()).one()
+            owner = db.execute(_OWNER).one()
             if owner.epoch != self._epoch:
                 raise StoreError(f"{self.place} was taken over by {owner.holder}: stop this one")
             yield db, owner
@@ -221,16 +231,21 @@ def _take_over(db: sa.Connection) -> int:
 
 
 def _check(db: sa.Connection, expect: Mapping[str, int]) -> None:
-    jobs = schema.jobs
-    query = sa.select(jobs.c.id, jobs.c.version).where(jobs.c.id.in_(list(expect)))
-    stored = {row.id: row.version for row in db.execute(query)} if expect else {}
-    refuse_moved(expect, stored)
+    if expect:
+        refuse_moved(expect, _by_key(db, _VERSIONS, expect))
 
 
-def _offsets(db: sa.Connection, runs: list[str]) -> dict[str, int]:
-    table = schema.progress
-    query = sa.select(table.c.run, sa.func.max(table.c.line) + 1).where(table.c.run.in_(runs))
-    return {row[0]: row[1] for row in db.execute(query.group_by(table.c.run))}
+def _offsets(db: sa.Connection, runs: Iterable[str]) -> dict[str, int]:
+    return _by_key(db, _OFFSETS, runs)
+
+
+def _by_key(db: sa.Connection, query: sa.Select[Any], keys: Iterable[str]) -> dict[str, int]:
+    """(key, number) rows of all ``keys``; in parts, since databases take so many at once."""
+    rest, found = list(keys), {}
+    while rest:
+        found.update({row[0]: row[1] for row in db.execute(query, {"keys": rest[:_AT_ONCE]})})
+        rest = rest[_AT_ONCE:]
+    return found
 
 
 def _insert(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
@@ -239,8 +254,15 @@ def _insert(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> N
 
 
 def _upsert(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    query = _INSERT[db.dialect.name](table)
+    if rows:
+        db.execute(_upsert_into(db.dialect.name, table), rows)
+
+
+@cache
+def _upsert_into(dialect: str, table: sa.Table) -> sa.Executable:
+    query = _INSERT[dialect](table)
     changed = {c.name: query.excluded[c.name] for c in table.c if not c.primary_key}
-    db.execute(query.on_conflict_do_update(index_elements=table.primary_key, set_=changed), rows)
+    done: sa.Executable = query.on_conflict_do_update(
+        index_elements=table.primary_key, set_=changed
+    )
+    return done
