@@ -8,7 +8,7 @@ is the capacity factor. Formulas, sources and measured error: docs/models/power.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -102,20 +102,17 @@ def _farm_curve() -> tuple[Floats, Floats]:
     return speeds, np.maximum.accumulate(output)
 
 
-@lru_cache(maxsize=4096)
 def _scale(capacity_factor: float) -> float:
     """m/s by which a unit speed is multiplied so that the expected output is the factor."""
-    low, high = 0.5, 60.0
-    if not _expected(low) <= capacity_factor <= _expected(high):
+    scales, expected = _expected()
+    if not expected[0] <= capacity_factor <= expected[-1]:
         raise InputError("wind.capacity_factor", capacity_factor, "allowed: 0.001 to 0.98")
-    for _ in range(50):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _expected(middle) < capacity_factor else (low, middle)
-    return (low + high) / 2.0
+    return float(np.interp(capacity_factor, expected, scales))
 
 
-def _expected(scale: float) -> float:
-    """Mean output over the Rayleigh distribution, by its quantiles."""
-    steps = 8192
+@cache
+def _expected() -> tuple[Floats, Floats]:
+    """Scales in m/s and the mean output over the Rayleigh distribution, by its quantiles."""
+    scales, steps = np.geomspace(1.0, 60.0, 500), 2000
     unit = np.sqrt(-2.0 * np.log1p(-(np.arange(steps) + 0.5) / steps))
-    return float(farm_output(scale * unit).mean())
+    return scales, farm_output(np.outer(scales, unit)).mean(axis=1)
