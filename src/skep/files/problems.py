@@ -65,19 +65,20 @@ def schema_of(model: type[BaseModel]) -> Schema:
 def input_error(
     error: ValidationError,
     model: type[BaseModel],
+    data: object,
     *,
     source: str = "",
     written: Mapping[Loc, Loc] | None = None,
     hints: Hints | None = None,
 ) -> InputError:
-    """The first problem of ``error`` as an ``InputError``, with the number of the others.
+    """The first problem of ``error``, found in ``data``, with the number of the others.
 
     ``written`` maps places in the checked data to the places where the user wrote them (short
     forms); the longest prefix counts. ``hints`` explains well-known words of other tools.
     """
     problems = _causes(error.errors(include_url=False))
     first = problems[0]
-    value: object = NOTHING if first["type"] == "missing" else first["input"]
+    value = NOTHING if first["type"] == "missing" else _at(first["loc"], data)
     allowed = _allowed(first, schema_of(model), hints or {})
     others = len(problems) - 1
     more = f" (and {others} more problem{'s' if others > 1 else ''})" if others else ""
@@ -100,6 +101,16 @@ def _as_written(loc: Loc, written: Mapping[Loc, Loc]) -> Loc:
         if loc[:size] in written:
             return written[loc[:size]] + loc[size:]
     return loc
+
+
+def _at(loc: Loc, data: object) -> object:
+    """The value at ``loc`` as it was given: pydantic may know it only in base units."""
+    for part in loc:
+        if (isinstance(data, Mapping) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            data = data[part]
+        else:
+            return NOTHING
+    return data
 
 
 def _brief(value: object) -> object:
@@ -152,4 +163,4 @@ def check(
     try:
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        raise input_error(error, model, source=source, written=written, hints=hints) from None
+        raise input_error(error, model, data, source=source, written=written, hints=hints) from None

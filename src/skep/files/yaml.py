@@ -28,7 +28,7 @@ Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"(?![-+]?[0-9]+$)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Value] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -41,7 +41,10 @@ def read_bytes(path: Path, most: int) -> bytes:
     """The bytes of the file at ``path``; refused unread where it is larger than ``most``."""
     source = printable(str(path))
     try:
-        with path.open("rb") as file:
+        # Not blocking: a named pipe without a writer would wait for ever.
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+        ) as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise InputError("file", Plain("no plain file"), "allowed: a file", source=source)
