@@ -15,6 +15,7 @@ from skep.control.service import Control
 from skep.control.topology import topology
 from skep.files.pool import resolve_chips
 from skep.files.supply import load_tables
+from skep.model.state import SiteState
 from skep.store.bundles import BundleFolder
 from skep.store.logs import LogFolder
 from skep.store.sql import open_store
@@ -29,6 +30,9 @@ def offline_app(state: Path) -> FastAPI:
     electricity = Electricity(places, clock(), tables=load_tables(pool))
     store = open_store(folder.database, read_only=True)
     control = Control(places, policy, store, electricity, clock())
+    silent = "no control plane is running"
+    control.world.sites = {name: SiteState(name, reason=silent) for name in places.names}
+    control.world.heard.clear()
     return build_app(
         Context(
             loop=Loop(control, clock),
