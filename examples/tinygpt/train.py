@@ -26,7 +26,8 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, help="end when all sites together trained so many")
-    parser.add_argument("--seconds", type=float, help="end after so many seconds of training")
+    limit = os.environ.get("TRAIN_SECONDS")  # set by `skep run --compare-alone`
+    parser.add_argument("--seconds", type=float, default=limit, help="end after so many seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4, help="windows per step and rank")
     parser.add_argument("--lr", type=float, default=3e-3)
