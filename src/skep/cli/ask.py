@@ -90,7 +90,7 @@ def sites(server: Server = None, home: Home = None, as_json: AsJson = False) -> 
 def cancel(
     jobs: JobRefs, server: Server = None, home: Home = None, as_json: AsJson = False
 ) -> None:
-    """Ask jobs to end. All are tried; the first that cannot be cancelled is the error."""
+    """Ask jobs to end. All are tried; the last that cannot be cancelled gives the exit code."""
     from skep.cli.connect import connect
     from skep.cli.output import note, show, show_json
     from skep.errors import SkepError
@@ -106,7 +106,7 @@ def cancel(
         show_json(done)
     else:
         show(*(f"{d.name} ({d.id}): {'cancelling' if not d.ended_at else d.phase}" for d in done))
-    for other in failed[1:]:
+    for other in failed[:-1]:
         note(f"skep: {other}")
     if failed:
-        raise failed[0]
+        raise failed[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -110,8 +111,11 @@ class Session:
 
     def _options(self) -> str:
         """Options with which other commands find the same job."""
-        home = f" --home {shlex.quote(str(self.home))}" if self.home else ""
-        return f" --server {self.server}" if self.server else home
+        if self.server and self.server != os.environ.get("SKEP_SERVER"):
+            return f" --server {shlex.quote(self.server)}"
+        if self.home and str(self.home) != os.environ.get("SKEP_HOME"):
+            return f" --home {shlex.quote(str(self.home))}"
+        return ""
 
 
 def _cancel(client: Client, job: str) -> None:

@@ -13,6 +13,9 @@ from skep.model.views import JobDetail
 from skep.web.figures import Figures, figures
 from skep.web.story import Story
 
+SECONDS = "TRAIN_SECONDS"
+"""Variable by which the script learns for how long to train, so that both take the same time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -38,11 +41,13 @@ def alone_spec(job: JobDetail, told: Figures) -> Job:
     if len(told.sites) < 2:
         raise SkepError(f"job {job.name} ran at one site only: there is nothing to compare")
     best = max(told.sites, key=lambda site: (site.tokens, site.chips))
+    seconds = max(site.trained_s for site in told.sites)
     changes = {
         "name": f"{job.spec.name[:57]}-alone",
         "chips": (ChipRequest(kind=best.chip, count=best.chips),),
         "span": Span(),
         "elastic": None,
+        "env": job.spec.env | {SECONDS: f"{seconds:.1f}"},
     }
     return job.spec.model_copy(update=changes)
 

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -71,25 +72,23 @@ class Keeper:
     # -- starting ----------------------------------------------------------------------------
 
     def _start(self) -> None:
+        # The shaper's file stays: from it the shaper knows the ports that living runs still dial.
+        shaped = _written(self.home.shaper_file)
         if self.pool.shape_links and self.pool.links:
-            self.shaper = self._start_shaper()
+            args = ["--pool", str(self.options.pool), "--dir", str(self.home.path)]
+            self.shaper = Child("shaper", SHAPER, args, self.home.log("shaper"))
+            self.shaper.start(time.monotonic())
         self.home.server_file.unlink(missing_ok=True)
         self.server.start(time.monotonic())
-        self._wait(self.server, lambda: self.home.server() != "")
+        self._wait(self.server, lambda: _listens(self.home.server()))
         self.url = self.home.server()
+        if self.shaper is not None:
+            self._wait(self.shaper, lambda: _written(self.home.shaper_file) != shaped)
         # The port stays the same when the control plane starts again: agents know it.
         self.server.args = self._server(int(self.url.rpartition(":")[2])).args
         self.agents = [self._agent(s.name) for s in self.pool.sites if s.engine == "local"]
         for agent in self.agents:
             agent.start(time.monotonic())
-
-    def _start_shaper(self) -> Child:
-        args = ["--pool", str(self.options.pool), "--dir", str(self.home.path)]
-        shaper = Child("shaper", SHAPER, args, self.home.log("shaper"))
-        self.home.shaper_file.unlink(missing_ok=True)
-        shaper.start(time.monotonic())
-        self._wait(shaper, lambda: bool(read_json(self.home.shaper_file)))
-        return shaper
 
     def _wait(self, child: Child, there: Callable[[], bool]) -> None:
         until = time.monotonic() + START_TIME
@@ -180,6 +179,25 @@ class Keeper:
                 "restarts": {c.name: c.restarts for c in self._children() if c.restarts},
             },
         )
+
+
+def _listens(url: str) -> bool:
+    """Whether something accepts connections at ``http://host:port``."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    if not port.isdigit():
+        return False
+    try:
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _start_error(child: Child) -> SkepError:
