@@ -116,8 +116,8 @@ class Agent:
 
     def told(self, run: str, phase: str) -> bool:
         """Whether the control plane has heard of it."""
-        return any(r.run == run and r.phase == phase for r in self.plane.heard[-1][1].runs) or any(
-            r.run == run and r.phase == phase
+        return any(
+            (r.run, r.phase) == (run, phase)
             for _, report, _ in self.plane.heard
             for r in report.runs
         )

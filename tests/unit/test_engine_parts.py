@@ -63,14 +63,26 @@ def test_journal_check(records: list[dict[str, Any]], word: str) -> None:
     assert word in " ".join(found)
 
 
-def test_journal_skips_a_cut_line(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.jsonl", run="r", job="j", share=0)
-    journal.write("start", "0", os.getpid())
-    with (tmp_path / "journal.jsonl").open("a") as file:
+def test_journal_outlives_a_cut_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, lambda: None, run="r", job="j", share=0)
+    journal.start("0", os.getpid())
+    with path.open("a") as file:
         file.write('{"event": "sta')
-    (found,) = read(tmp_path / "journal.jsonl")
-    assert found["ticks"] > 0
-    assert found["run"] == "r"
+    journal.clear()
+    start, clear = read(path)
+    assert start["ticks"] > 0
+    assert (clear["event"], clear["run"]) == ("clear", "r")
+    assert clear["clock"] > start["clock"]
+
+
+def test_a_start_that_cannot_be_noted_raises_and_an_end_does_not(tmp_path: Path) -> None:
+    asked = []
+    journal = Journal(tmp_path / "no/journal", lambda: asked.append(1), run="r", job="j", share=0)
+    journal.clear()
+    with pytest.raises(OSError, match="No such file"):
+        journal.start("0", os.getpid())
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Crew:
                     preexec_fn=lambda: _in_child(parent),
                 )
             self.living[name] = process
-            self.journal.write("start", name, process.pid)
+            self.journal.start(name, process.pid)
             os.write(outside, b"\n")
         finally:
             os.close(inside)
@@ -63,7 +63,7 @@ class Crew:
             code = process.poll()
             if code is not None:
                 del self.living[name]
-                self.journal.write("end", name, process.pid, code=code)
+                self.journal.end(name, process.pid, code)
                 ended[name] = code
         reap_orphans({process.pid for process in self.living.values()})
         return ended

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 _NOT_FOUND = re.compile(r"(?:^|: )([^:\s][^:]*): (?:command )?not found\s*$", re.MULTILINE)
 _TAIL_BYTES = 2000
+_FULL_BYTES = 16 * 1024
 _TAIL_CHARACTERS = 200
 COMMAND_NOT_FOUND = 127
 
@@ -65,3 +67,13 @@ def cannot(what: str, error: OSError) -> str:
     """``cannot write the run folder: No space left on device (/path)``."""
     where = f" ({error.filename})" if error.filename else ""
     return f"cannot {what}: {error.strerror or error}{where}"
+
+
+def full_disk(folder: Path) -> str:
+    """``"; the disk of the run's folder is full"`` where it is: logs may lack the last lines."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return ""
+    full = disk.f_bavail * disk.f_frsize < _FULL_BYTES or (disk.f_files and not disk.f_favail)
+    return "; the disk of the run's folder is full" if full else ""

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skep.engines.journal import Journal
 from skep.engines.procfs import alive, boot_clock, boot_id, start_ticks
+from skep.engines.sheet import Sheet
 
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 # Kept free for the last words of a run whose disk has filled up.
@@ -192,6 +194,13 @@ class RunFolder:
         except OSError:
             self.give_up_ballast()
             write_whole(self.path / "status.json", json.dumps(status))
+
+    def journal(self, sheet: Sheet) -> Journal:
+        """The site's journal, for records of this run."""
+        return Journal(self.site.journal, self.give_up_ballast, **sheet.about())
+
+    def read_sheet(self) -> Sheet:
+        return Sheet.from_json(self.sheet.read_text())
 
     def give_up_ballast(self) -> None:
         """Make room on a full disk for what must still be noted."""

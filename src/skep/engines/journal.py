@@ -8,9 +8,11 @@ so that the intervals in the record hold the true ones.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +22,53 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """Appends to the file ``path``, each record on disk when the call returns."""
+    """Appends to the file ``path``, each record on disk when the call returns.
 
-    def __init__(self, path: Path, **about: object) -> None:
-        self.path, self.about, self.boot = path, about, boot_id()
+    On a full disk ``make_room`` is called once; a start that still cannot be written raises
+    ``OSError``, so that nothing starts unrecorded. Ends then stay unwritten: what is only believed
+    to live does no harm.
+    """
 
-    def write(self, event: str, process: str = "", pid: int = 0, **more: object) -> None:
-        record = {
-            "event": event,
-            **self.about,
-            "process": process,
-            "pid": pid,
-            "ticks": start_ticks(pid) if event == "start" else None,
-            "boot": self.boot,
-            "clock": boot_clock(),
-            **more,
-        }
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def __init__(self, path: Path, make_room: Callable[[], None], **about: object) -> None:
+        self.path, self.make_room, self.about, self.boot = path, make_room, about, boot_id()
+
+    def start(self, process: str, pid: int) -> None:
+        line = self._line("start", process=process, pid=pid, ticks=start_ticks(pid))
         try:
-            os.write(handle, json.dumps(record).encode() + b"\n")
+            self._append(line)
+        except OSError:
+            self.make_room()
+            self._append(line)
+
+    def end(self, process: str, pid: int, code: int) -> None:
+        self._note("end", process=process, pid=pid, code=code)
+
+    def clear(self) -> None:
+        """None of the run's processes lives any more."""
+        self._note("clear")
+
+    def _note(self, event: str, **more: object) -> None:
+        line = self._line(event, **more)
+        try:
+            self._append(line)
+        except OSError:
+            self.make_room()
+            with contextlib.suppress(OSError):
+                self._append(line)
+
+    def _line(self, event: str, **more: object) -> bytes:
+        process = {"process": "", "pid": 0} | more
+        record = {"event": event, **self.about, **process, "boot": self.boot, "clock": boot_clock()}
+        return json.dumps(record).encode() + b"\n"
+
+    def _append(self, line: bytes) -> None:
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after one that a full disk has cut
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -23,12 +23,10 @@ from skep.engines.folder import (
     sync_folder,
     try_lock,
 )
-from skep.engines.journal import Journal
 from skep.engines.loading import Setting
 from skep.engines.order import sheet_of, write_srun
 from skep.engines.output import ProgressReader, log_chunks
 from skep.engines.procfs import kill, marked
-from skep.engines.sheet import Sheet
 from skep.engines.supervisor import WAKE
 from skep.errors import ConflictError, StoreError
 from skep.model.base import NAME_PATTERN
@@ -215,8 +213,7 @@ class LocalEngine:
         status = {**status, "phase": "failed", "reason": reason}
         try:
             if folder.sheet.exists():
-                sheet = Sheet.from_json(folder.sheet.read_text())
-                Journal(self.folder.journal, **sheet.about()).write("clear")
+                folder.journal(folder.read_sheet()).clear()
             folder.write_status(status)
         except OSError as error:
             status["reason"] += f"; {cannot('note it', error)}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from skep import units
 from skep.engines import ports
 from skep.engines.crew import Crew
-from skep.engines.ending import Over, cannot, exit_code, in_words, who
+from skep.engines.ending import Over, cannot, exit_code, full_disk, in_words, who
 from skep.engines.folder import ENDED, RunFolder, try_lock
 from skep.engines.journal import Journal
 from skep.engines.procfs import adopt_orphans, boot_clock, die_with_parent
@@ -40,7 +40,7 @@ class Supervisor:
 
     def __init__(self, folder: RunFolder, sheet: Sheet, guard: int) -> None:
         self.folder, self.sheet, self.guard = folder, sheet, guard
-        self.journal = Journal(folder.site.journal, **sheet.about())
+        self.journal = folder.journal(sheet)
         self.crew = Crew(self.journal)
         self.status: dict[str, object] = {"run": sheet.run, "phase": "preparing"}
         self.held: socket.socket | None = None
@@ -56,7 +56,7 @@ class Supervisor:
         except OSError as error:
             over = Over("failed", cannot("run here", error))
         codes = self.crew.end(self._deadline(over))
-        self.journal.write("clear")
+        self.journal.clear()
         code = over.exit_code
         if over.phase == "stopped" and codes:
             code = max(exit_code(code) for code in codes.values())
@@ -115,6 +115,7 @@ class Supervisor:
                 if code:
                     name = who(process, self.sheet.processes)
                     reason = in_words(name, code, self.folder.log(process))
+                    reason += full_disk(self.folder.path)
                     self._linger()
                     return Over("failed", reason, exit_code(code), self.sheet.grace)
             if not self.crew.living:
@@ -180,21 +181,21 @@ def guard(folder: RunFolder) -> int:
     lock = try_lock(folder.lock)
     if lock is None:
         return 0
-    sheet = Sheet.from_json(folder.sheet.read_text())
-    journal = Journal(folder.site.journal, **sheet.about())
+    sheet = folder.read_sheet()
+    journal = folder.journal(sheet)
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     if not folder.claim_start():
         return 0
     adopt_orphans()
-    journal.write("start", "guard", os.getpid())
+    journal.start("guard", os.getpid())
     child = os.fork()
     if child == 0:
         _as_supervisor(folder, sheet, journal)
     _pass_on_until_ended(child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    journal.write("end", "supervisor", child, code=code)
+    journal.end("supervisor", child, code)
     _stand_in(folder, journal, code)
-    journal.write("end", "guard", os.getpid())
+    journal.end("guard", os.getpid(), 0)
     return 0
 
 
@@ -204,7 +205,7 @@ def _as_supervisor(folder: RunFolder, sheet: Sheet, journal: Journal) -> None:
         parent = os.getppid()
         die_with_parent(ORPHANED, parent)
         adopt_orphans()
-        journal.write("start", "supervisor", os.getpid())
+        journal.start("supervisor", os.getpid())
         Supervisor(folder, sheet, parent).run()
         code = 0
     except BaseException as error:
@@ -230,7 +231,7 @@ def _stand_in(folder: RunFolder, journal: Journal, code: int) -> None:
     status = folder.status() or {"run": folder.run}
     if status.get("phase") in ENDED:
         return
-    journal.write("clear")
+    journal.clear()
     reason = f"lost its supervisor: {in_words('it', code, folder.words)}"
     folder.write_status({**status, "phase": "failed", "reason": reason, "ended_at": time.time()})
 
