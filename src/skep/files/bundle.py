@@ -81,7 +81,7 @@ def _checked(entries: Iterator[_Entry], root: Path, most: int) -> list[_Entry]:
             f"{printable(largest.name)} ({largest.info.st_size / MIB:,.0f} MiB): name in "
             f"{IGNORE_FILE} what the job does not need, or put data where the sites can read it"
         )
-        got = Plain(f"{printable(str(root))} with {total / MIB:,.0f} MiB")
+        got = Plain(f"{total / MIB:,.0f} MiB in {printable(str(root))}")
         raise InputError("workdir", got, allowed)
     return kept
 
@@ -120,8 +120,9 @@ def _target(entry: _Entry, root: Path) -> str:
 
 
 def _unreadable(name: str, error: OSError) -> InputError:
-    got = Plain(f"{printable(name)}: {error.strerror}")
-    return InputError("workdir", got, f"allowed: files that can be read; or {_LEAVE_OUT}")
+    return InputError(
+        "workdir", name, f"{error.strerror}; allowed: files that can be read; or {_LEAVE_OUT}"
+    )
 
 
 _LEAVE_OUT = f"name it in {IGNORE_FILE}"

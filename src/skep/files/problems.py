@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -77,10 +77,10 @@ def input_error(
     forms); the longest prefix counts. ``hints`` explains well-known words of other tools.
     """
     problems = _causes(error.errors(include_url=False))
-    first = problems[0]
+    first, places = problems[0], {_as_written(p["loc"], written or {}) for p in problems}
     value = NOTHING if first["type"] == "missing" else _at(first["loc"], data)
     allowed = _allowed(first, schema_of(model), hints or {})
-    others = len(problems) - 1
+    others = len(places) - 1
     more = f" (and {others} more problem{'s' if others > 1 else ''})" if others else ""
     field = field_name(_as_written(first["loc"], written or {}))
     return InputError(field, _brief(value), allowed + more, source=printable(source))
@@ -103,12 +103,12 @@ def _as_written(loc: Loc, written: Mapping[Loc, Loc]) -> Loc:
     return loc
 
 
-def _at(loc: Loc, data: object) -> object:
+def _at(loc: Loc, data: Any) -> object:
     """The value at ``loc`` as it was given: pydantic may know it only in base units."""
     for part in loc:
-        if (isinstance(data, Mapping) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+        try:
             data = data[part]
-        else:
+        except (KeyError, IndexError, TypeError):
             return NOTHING
     return data
 

@@ -43,7 +43,7 @@ def load_supply(path: str | Path, *, source: str | None = None) -> SupplyTable:
     """The table of the CSV file at ``path``. Raises ``InputError`` with line and column."""
     path = Path(path)
     source = printable(str(path)) if source is None else source
-    rows = csv.reader(read_text(path, MOST_BYTES).splitlines())
+    rows = csv.reader(read_text(path, MOST_BYTES, source=source).splitlines())
     try:
         return _table(rows, source)
     except csv.Error as error:

@@ -37,9 +37,8 @@ _WORDS: dict[str, Value] = {
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def read_bytes(path: Path, most: int) -> bytes:
+def read_bytes(path: Path, most: int, source: str) -> bytes:
     """The bytes of the file at ``path``; refused unread where it is larger than ``most``."""
-    source = printable(str(path))
     try:
         # Not blocking: a named pipe without a writer would wait for ever.
         with open(
@@ -77,18 +76,20 @@ def _unreadable(error: Exception, source: str) -> InputError:
             return InputError("file", str(error), "allowed: a readable file", source=source)
 
 
-def read_text(path: Path, most: int) -> str:
-    """The UTF-8 text of the file at ``path``."""
-    data = read_bytes(path, most)
+def read_text(path: Path, most: int, *, source: str | None = None) -> str:
+    """The UTF-8 text of the file at ``path``, of at most ``most`` bytes. Raises ``InputError``.
+
+    ``source`` begins each error; by default the path.
+    """
+    source = printable(str(path)) if source is None else source
+    data = read_bytes(path, most, source)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         got = Plain(f"byte 0x{data[error.start]:02x}")
         where = f"line {line}"
-        raise InputError(
-            where, got, "allowed: text in UTF-8", source=printable(str(path))
-        ) from None
+        raise InputError(where, got, "allowed: text in UTF-8", source=source) from None
 
 
 def read_mapping(
