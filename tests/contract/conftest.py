@@ -1,96 +1,131 @@
-"""A PostgreSQL server of our own, for the contract of stores."""
+"""The rig of the engines' contract: every engine, one after another, at a site of its own.
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
+An engine joins by its name in ``ENGINES``. Where its runs are real processes of this machine
+(``Rig.real``) the tests of ``test_engine_processes.py`` apply too.
+"""
+
+from __future__ import annotations
+
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skep.engines.base import Engine, Material
+from skep.engines.journal import alive_twice, read
+from skep.engines.loading import Setting, load
+from skep.engines.procfs import start_ticks
+from skep.model.message import Order, RunReport
+from skep.model.site import Site
 
-class Postgres:
-    """A server of our own, in a folder of its own, on a socket there."""
-
-    def __init__(self, folder: Path, binaries: Path) -> None:
-        self.folder, self._bin, self._count = folder, binaries, 0
-        # The server refuses to run as root.
-        self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-        if os.geteuid() != 0:
-            self._as = {}
-        else:
-            shutil.chown(folder, "nobody", "nogroup")
-        make = [
-            binaries / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "skep",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-        ]
-        subprocess.run(make, check=True, capture_output=True, cwd=folder, **self._as)
-        self.start()
-
-    def start(self) -> None:
-        command = [self._bin / "postgres", "-D", self.folder / "data", "-k", self.folder]
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "-c", "listen_addresses="],
-            stdout=log,
-            stderr=log,
-            cwd=self.folder,
-            **self._as,
-        )
-        log.close()
-        for _ in range(200):
-            if self._psql("SELECT 1").returncode == 0:
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self, how: int = signal.SIGINT) -> None:
-        self.process.send_signal(how)
-        self.process.wait(30)
-
-    def database(self) -> str:
-        self._count += 1
-        done = self._psql(f"CREATE DATABASE d{self._count}")
-        assert done.returncode == 0, done.stderr
-        return f"postgresql://skep@/d{self._count}?host={self.folder}"
-
-    def _psql(self, query: str) -> "subprocess.CompletedProcess[bytes]":
-        command = [self._bin / "psql", "-h", self.folder, "-U", "skep", "-c", query, "postgres"]
-        return subprocess.run(command, capture_output=True, check=False)
+ENGINES = ("local",)
+SITE = Site.model_validate(
+    {
+        "name": "a",
+        "address": "127.0.1.1",
+        "pools": [{"chip": "cpu-core", "nodes": 2, "chips_per_node": 4}],
+    }
+)
+ENDED = {"succeeded", "failed", "stopped"}
 
 
-def _postgres_binaries() -> Path | None:
-    in_path = [Path(p).resolve().parent for p in [shutil.which("initdb")] if p]
-    folders = [*in_path, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
+@dataclass
+class Rig:
+    """One site with its engine; ``engine`` is the one opened last."""
+
+    folder: Path
+    opened: Callable[[], Engine]
+    real: bool
+    engine: Engine = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engine = self.opened()
+
+    def reopen(self) -> None:
+        """As a new agent would."""
+        self.engine.close()
+        self.engine = self.opened()
+
+    def report(self, run: str) -> RunReport | None:
+        return next((r for r in self.engine.poll() if r.run == run), None)
+
+    def until(self, run: str, *phases: str, within: float = 20.0) -> RunReport:
+        deadline = time.monotonic() + within
+        while True:
+            report = self.report(run)
+            if report is not None and report.phase in phases:
+                return report
+            if report is not None and report.phase in ENDED:
+                raise AssertionError(f"{report} is not {phases}; {self.text(run)}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{report} is not {phases} in time")
+            time.sleep(0.005)
+
+    def text(self, run: str, process: str = "0") -> str:
+        chunks = self.engine.logs(run, {}, 1_000_000)
+        return "".join(c.text for c in chunks if c.process == process)
+
+    def pid(self, run: str, process: str) -> int:
+        """Of the process that started last under that name, by the journal."""
+        found = [r["pid"] for r in self.journal() if _is_start(r, run, process)]
+        return int(found[-1])
+
+    def starts(self, run: str) -> int:
+        return sum(_is_start(r, run, "0") for r in self.journal())
+
+    def journal(self) -> list[dict[str, Any]]:
+        return read(self.folder / "journal.jsonl")
+
+    @staticmethod
+    def order(run: str = "r1", command: str = "true", **changes: Any) -> Order:
+        share = {"site": "a", "pool": 0, "chip": "cpu-core", "chips": 1, "nodes": 1}
+        spec = {"name": "test", "run": command} | changes.pop("spec", {})
+        fields = {"run": run, "job": "j1", "step": "go", "attempt": 1, "spec": spec, "grace": 2.0}
+        fields["share"] = share | changes.pop("share", {})
+        return Order.model_validate(fields | changes)
+
+    def start(self, wanted: Order, token: str = "") -> None:
+        self.engine.prepare(wanted, Material(token=token))
+        self.until(wanted.run, "ready")
+        self.engine.go(wanted)
+
+    @staticmethod
+    def gone(pid: int, within: float = 5.0) -> bool:
+        deadline = time.monotonic() + within
+        while start_ticks(pid) is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
 
-def _roomy(folder: Path) -> bool:
-    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 1 << 30
+def _is_start(record: dict[str, Any], run: str, process: str) -> bool:
+    return (record["event"], record["run"], record["process"]) == ("start", run, process)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    pytest.importorskip("psycopg", reason="psycopg, the driver of PostgreSQL, is not installed")
-    binaries = _postgres_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server is installed here")
-    # In memory where that is: a server makes and removes thousands of small files.
-    memory = "/dev/shm" if _roomy(Path("/dev/shm")) else None
-    folder = Path(tempfile.mkdtemp(prefix="skep-pg-", dir=memory))
-    server = Postgres(folder, binaries)
-    try:
-        yield server
-    finally:
-        server.stop(signal.SIGQUIT)
-        shutil.rmtree(folder)
+def _make(name: str, folder: Path) -> Rig:
+    site = SITE.model_copy(update={"engine": name})
+    return Rig(folder, lambda: load(Setting(site, folder)), real=name == "local")
+
+
+@pytest.fixture(params=ENGINES)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    made = _make(request.param, tmp_path / "site")
+    yield made
+    for report in made.engine.poll():
+        if report.phase not in ENDED:
+            made.engine.stop(report.run, 0.0, "the test is over")
+            made.until(report.run, "stopped", "failed", "succeeded")
+    made.engine.close()
+    assert alive_twice(made.journal()) == ()
+
+
+@pytest.fixture
+def real_rig(rig: Rig) -> Rig:
+    """For tests with shells, signals and kills."""
+    if not rig.real:
+        pytest.skip("its runs are not processes of this machine")
+    return rig
