@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from skep.errors import InputError
-from skep.files.pool import default_pool, load_pool, resolve_chips
-from skep.files.supply import supply_series
-from skep.model.site import Pool
+from skep.files.pool import SURE_SUN, SURE_WIND, default_pool, load_pool, resolve_chips
+from skep.files.supply import load_tables
+from skep.model.site import Place, Pool
+from skep.model.supply import Sun, Supply, Wind
+from skep.power.series import computed_supply
 
 CHIP = "chips: [{kind: core, idle_power: 2 W, busy_power: 10 W}]\n"
 HEAD = CHIP + "sites:\n  - {name: a, pools: [{chip: core, chips_per_node: 4}]}\n"
@@ -180,26 +183,46 @@ def test_a_supply_file_lies_beside_the_pool_file(tmp_path: Path) -> None:
     power = pool.sites[0].power
     assert power is not None
     assert power.supply.file == str(tmp_path / "s.csv")
-    assert list(supply_series(pool, 0.0)["a"].wind) == [5.0, 6.0]
+    start, columns = load_tables(pool)["a"]
+    assert start == 1767225600.0
+    assert {name: list(column) for name, column in columns.items()} == {"wind_w": [5.0, 6.0]}
+    assert load_tables(load(HEAD)) == {}
 
 
-def test_a_computed_supply_begins_before_now_and_spans_a_year() -> None:
-    now = 1_800_000_000.0
-    pool = load(site("{cap: 99 W, supply: {wind: {capacity: 10 W, capacity_factor: 0.3}}}"))
-    series = supply_series(pool, now)["a"]
-    assert series.start <= now - 24 * 3600
-    assert len(series.wind) == 366 * 24
-    assert 0.2 * 10 < series.wind.mean() < 0.4 * 10
-    assert supply_series(load(HEAD), now) == {}
+@pytest.mark.parametrize(
+    ("supply", "place", "line"),
+    [
+        (
+            "sun: {capacity: 5 W, capacity_factor: 0.9}",
+            "    place: {latitude: 60, longitude: 10, country: SE}\n",
+            r"sun\.capacity_factor: got 0\.9; allowed: up to 0\.\d+ here",
+        ),
+        (
+            "wind: {capacity: 5 W, capacity_factor: 0.99}",
+            "",
+            r"wind\.capacity_factor: got 0\.99; allowed: 0\.001 to 0\.98",
+        ),
+        (
+            "wind: {capacity: 5 W, capacity_factor: 0.0001}",
+            "",
+            r"wind\.capacity_factor: got 0\.0001; allowed: 0\.001 to 0\.98",
+        ),
+    ],
+)
+def test_a_capacity_factor_out_of_reach(supply: str, place: str, line: str) -> None:
+    said = refusal(site(f"{{cap: 99 W, supply: {{{supply}}}}}", place))
+    assert re.fullmatch(r"pool\.yaml: sites\[0\]\.power\.supply\." + line, said)
 
 
-def test_a_capacity_factor_beyond_reach_names_the_site() -> None:
-    text = site(
-        "{cap: 99 W, supply: {sun: {capacity: 5 W, capacity_factor: 0.9}}}",
-        "    place: {latitude: 60, longitude: 10, country: SE}\n",
-    )
-    with pytest.raises(InputError, match=r"^sites\[0\]\.power\.supply\.sun\.capacity_factor"):
-        supply_series(load(text), 0.0)
+@pytest.mark.parametrize(("latitude", "factor"), [(0, 0.4), (60, 0.4), (89, 0.4), (-70, 0.4)])
+def test_factors_that_are_taken_unseen_can_be_had(latitude: float, factor: float) -> None:
+    place = Place(latitude=latitude, longitude=0, country="SE")
+    supply = Supply(sun=Sun(capacity=1, capacity_factor=factor))
+    assert factor == SURE_SUN
+    assert len(computed_supply(supply, place, 0.0, 1).sun) == 1
+    for wind in SURE_WIND:
+        series = computed_supply(Supply(wind=Wind(capacity=1, capacity_factor=wind)), None, 0.0, 1)
+        assert len(series.wind) == 1
 
 
 def test_a_pool_of_300_sites_is_read_in_a_moment() -> None:

@@ -12,9 +12,14 @@ from skep.files.supply import load_supply
 from skep.files.yaml import MIB, parse_mapping, read_text
 from skep.model.chip import Chip
 from skep.model.site import NodePool, Pool, Site
+from skep.model.supply import Supply
 from skep.power.draw import idle_draw
+from skep.power.series import site_supply
 
 MOST_BYTES = 64 * MIB
+
+# Capacity factors that every place can have: the sun is up for half of a year's hours everywhere.
+SURE_SUN, SURE_WIND = 0.4, (0.01, 0.9)
 
 
 def load_pool(path: str | Path) -> Pool:
@@ -57,7 +62,7 @@ def check_pool(pool: Pool, source: str = "") -> None:
     for row, site in enumerate(pool.sites):
         _check_kinds(site, row, chips, source)
         _check_cap(site, row, chips, source)
-        _check_sun(site, row, source)
+        _check_supply(site, row, source)
 
 
 def _once(names: list[str], table: str, key: str, source: str) -> None:
@@ -117,12 +122,27 @@ def _check_cap(site: Site, row: int, chips: Mapping[str, Chip], source: str) -> 
         raise InputError(field_name(("sites", row, "power", "cap")), got, allowed, source=source)
 
 
-def _check_sun(site: Site, row: int, source: str) -> None:
-    if site.place is None and site.power is not None and site.power.supply.sun is not None:
-        field = field_name(("sites", row, "power", "supply", "sun"))
+def _check_supply(site: Site, row: int, source: str) -> None:
+    if site.power is None:
+        return
+    supply, at = site.power.supply, ("sites", row, "power", "supply")
+    if site.place is None and supply.sun is not None:
         allowed = "allowed: sun only at a site with a place (latitude, longitude, country)"
-        capacity = units.si(site.power.supply.sun.capacity, "W")
-        raise InputError(field, capacity, allowed, source=source)
+        capacity = units.si(supply.sun.capacity, "W")
+        raise InputError(field_name((*at, "sun")), capacity, allowed, source=source)
+    if supply.file is None and _far_fetched(supply):
+        try:
+            site_supply(site, 0.0, 1)
+        except InputError as error:
+            field = f"{field_name(at)}.{error.field}"
+            raise InputError(field, error.value, error.allowed, source=source) from None
+
+
+def _far_fetched(supply: Supply) -> bool:
+    """Whether a capacity factor may be out of reach: looking closely takes a second or two."""
+    sun = supply.sun.capacity_factor if supply.sun else None
+    wind = supply.wind.capacity_factor if supply.wind else None
+    return (sun or 0.0) > SURE_SUN or not SURE_WIND[0] <= (wind or 0.5) <= SURE_WIND[1]
 
 
 def _with_supply_files(pool: Pool, folder: Path, source: str) -> Pool:

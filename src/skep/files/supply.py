@@ -18,13 +18,12 @@ import numpy as np
 from skep.errors import InputError, nearest
 from skep.files.problems import NOTHING, printable
 from skep.files.yaml import MIB, read_text
-from skep.model.site import Pool, Site
+from skep.model.site import Pool
 from skep.model.snapshot import Floats
 from skep.power.hours import HOUR
-from skep.power.series import COLUMNS, SupplySeries, site_supply
+from skep.power.series import COLUMNS
 
 MOST_BYTES = 64 * MIB
-HOURS = 366 * 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +47,6 @@ def load_supply(path: str | Path, *, source: str | None = None) -> SupplyTable:
         return _table(rows, source)
     except csv.Error as error:
         raise _bad(rows.line_num, "", str(error), "allowed: CSV", source) from None
-
-
-def supply_series(pool: Pool, now: float) -> dict[str, SupplySeries]:
-    """Per site that has power, its supply by hours: computed for its place, or from its file.
-
-    A computed one has a year of hours from the day before ``now`` (s since the Unix epoch) on, so
-    that it repeats with the seasons. Raises ``InputError``.
-    """
-    return {site.name: _series(site, row, now) for row, site in enumerate(pool.sites) if site.power}
-
-
-def _series(site: Site, row: int, now: float) -> SupplySeries:
-    file = site.power.supply.file if site.power else None
-    if file is not None:
-        table = load_supply(file)
-        return site_supply(site, table.start, table.hours, table.columns)
-    try:
-        return site_supply(site, now - 24 * HOUR, HOURS)
-    except InputError as error:
-        field = f"sites[{row}].power.supply.{error.field}"
-        raise InputError(field, error.value, error.allowed) from None
 
 
 def load_tables(pool: Pool) -> dict[str, tuple[float, dict[str, Floats]]]:
