@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 MOST_BYTES = 24_000_000
+BLOCK = 4096  # bytes that belong to one shard
 HELDOUT_EVERY = 20  # each 20th file is held out: no site trains on it
 
 
@@ -42,12 +43,16 @@ def _array(parts: list[bytes]) -> np.ndarray:
 def batches(
     text: np.ndarray, batch: int, context: int, seed: int, shard: int, shards: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """For ever, random windows of this shard's own stretch of the text: (x, y), int64."""
-    size = len(text) // shards
-    own = text[shard * size : (shard + 1) * size]
+    """For ever, random windows of this shard's own blocks of the text: (x, y), int64.
+
+    Blocks are dealt out in turn, so that all shards are of the same kind and none overlap.
+    """
     chance = np.random.default_rng([seed, shard])
+    count = (len(text) - context - 1) // (BLOCK * shards)
     while True:
-        yield _windows(own, chance.integers(0, len(own) - context - 1, batch), context)
+        blocks = chance.integers(0, count, batch) * shards + shard
+        starts = blocks * BLOCK + chance.integers(0, BLOCK - context, batch)
+        yield _windows(text, starts, context)
 
 
 def evaluation(text: np.ndarray, windows: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:

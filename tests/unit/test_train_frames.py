@@ -63,7 +63,7 @@ def test_garbage_is_refused(data):
 
 @given(st.data())
 def test_a_flipped_bit_is_noticed(data):
-    frame = pack_frame(Kind.BEAT, b'\x00\x00\x00\x02{}')
+    frame = pack_frame(Kind.BEAT, b"\x00\x00\x00\x02{}")
     bit = data.draw(st.integers(0, 8 * len(frame) - 1))
     hurt = bytearray(frame)
     hurt[bit // 8] ^= 1 << bit % 8

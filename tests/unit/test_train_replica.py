@@ -1,4 +1,4 @@
-"""A site's own progress is neither lost nor counted twice, whatever becomes of its contributions."""
+"""A site's progress is neither lost nor counted twice, whatever becomes of contributions."""
 
 import torch
 from hypothesis import given

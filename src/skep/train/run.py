@@ -180,6 +180,8 @@ class Run:
             vector = self._flat.read() if self._ranks.first else self._empty()
             self._flat.write(self._ranks.broadcast(vector))
         mine = self._optimizer_state if self._ranks.first else b""
+        begun = (self._state().round, self._count_global()) if self._ranks.first else (0, 0)
+        self.round, self._global_tokens = self._ranks.broadcast_object(begun)
         complaint = restore_optimizer(self._optimizer, self._ranks.broadcast_object(mine))
         if complaint:
             self._tell(complaint)

@@ -1,0 +1,250 @@
+"""Sites as real processes over TCP: agreement, kills, restarts, checkpoints, pace, proxy."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from train_sites import Sites, free_port
+
+from skep.train import Outer
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def sites(*names):
+        made.append(Sites(tmp_path, *names))
+        return made[-1]
+
+    yield sites
+    for one in made:
+        one.stop()
+
+
+def agree(results):
+    assert len({result["digest"] for result in results}) == 1
+    assert all(result["vector"] == results[0]["vector"] for result in results)
+    assert results[0]["vector"] == results[0]["anchor"]
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_sites_end_bit_identical(make, names):
+    sites = make(*names)
+    for name in names:
+        sites.start(name, 2.0, sleep=0.01 * (1 + names.index(name)))
+    results = sites.results()
+    agree(results)
+    assert results[0]["round"] >= 4
+    assert results[0]["global_tokens"] == sum(result["tokens"] for result in results)
+    fast, slow = results[0]["tokens"], results[-1]["tokens"]
+    assert fast > 1.2 * slow  # the fast site was not held back
+    rounds = sites.progress("a", "round")
+    assert rounds[-1]["final"]
+    assert rounds[-1]["participants"] == len(names)
+    last = sites.progress("b", "final")[-1]
+    assert last["bytes_sent"] > 0
+    assert last["ddp_bytes_per_token"] > 0
+
+
+def test_a_site_of_two_ranks_and_a_site_of_one(make):
+    sites = make("a", "b")
+    sites.start("a", 2.0, ranks=2)
+    sites.start("b", 2.0)
+    results = sites.results("a", "b", "a.1")
+    assert results[0]["vector"] == results[1]["vector"] == results[2]["vector"]
+    assert results[0]["digest"] == results[1]["digest"]
+    assert results[0]["tokens"] > 1.3 * results[1]["tokens"]
+
+
+def test_kill_9_in_a_round_costs_the_others_nothing_and_the_victim_comes_back(make):
+    sites = make("a", "b", "c")
+    for name in "abc":
+        sites.start(name, 120.0, until=sites.bell)
+    sites.await_rounds("b", 3)
+    sites.kill("a")  # the leader
+    done = len(sites.progress("b", "round"))
+    sites.await_rounds("b", done + 3)
+    known = len(sites.progress("a", "round"))
+    sites.start("a", 120.0, until=sites.bell)
+    sites.await_rounds("a", known + 5)
+    sites.ring()
+    results = sites.results()
+    agree(results)
+    assert sites.longest_step("b") < 2.0
+    assert sites.longest_step("c") < 2.0
+    assert results[0]["start"][0] >= done  # it took over what the living had reached
+    texts = [line["text"] for line in sites.progress("b", "event")]
+    assert any(text.startswith("a left") for text in texts)
+    assert any("job-a2-a" in text for text in texts)
+
+
+def test_all_die_and_resume_from_their_checkpoints(make, tmp_path):
+    sites = make("a", "b")
+    for name in "ab":
+        sites.start(name, 60.0, env={"SKEP_CHECKPOINT_DIR": str(tmp_path / f"ck-{name}")})
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / f"ck-{name}" / "outer.ckpt").exists() for name in "ab"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    reached = sites.progress("a", "round")[-1]
+    sites.kill("a")
+    sites.kill("b")
+    (tmp_path / "ck-b" / "outer.ckpt").write_bytes(b"torn")  # b has nothing to resume from
+    for name in "ab":
+        sites.start(name, 1.5, env={"SKEP_CHECKPOINT_DIR": str(tmp_path / f"ck-{name}")})
+    results = sites.results()
+    agree(results)
+    assert results[0]["start"][0] == results[1]["start"][0] >= reached["round"] - 10 > 0
+    assert results[0]["global_tokens"] > results[0]["tokens"] + results[1]["tokens"]
+    texts = [line["text"] for line in sites.progress("b", "event")]
+    assert any("outer.ckpt is not used" in text for text in texts)
+
+
+def test_one_local_step_is_data_parallelism(make):
+    sites = make("a", "b")
+    exact = {
+        "overlap": False,
+        "interval_steps": 1,
+        "outer": Outer(1.0, 0.0),
+        "codec": "fp32",
+        "grace": 10.0,
+    }
+    for name in "ab":
+        sites.start(name, 60.0, steps=8, sleep=0.0, seed=3, width=8, join=exact)
+    results = sites.results()
+    agree(results)
+    torch.manual_seed(3)
+    model = torch.nn.Linear(8, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    chances = [torch.Generator().manual_seed(index) for index in (0, 1)]
+    for _ in range(8):
+        x = torch.cat([torch.randn(16, 8, generator=chance) for chance in chances])
+        (model(x).squeeze(1) - x.sum(1)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    expected = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    torch.testing.assert_close(torch.tensor(results[0]["vector"]), expected, rtol=0, atol=2e-6)
+    assert results[0]["round"] >= 8
+
+
+def test_a_chip_is_held_to_its_stated_speed(make):
+    sites = make("a")
+    # one step of a linear layer: 2 * 16 * 1000 forward, as much for the weights' gradient
+    sites.start(
+        "a",
+        60.0,
+        width=1000,
+        steps=40,
+        sleep=0.0,
+        env={"SKEP_PEERS": "", "SKEP_LISTEN": "", "SKEP_CHIP_SPEED": str(64_000 / 0.05)},
+    )
+    (result,) = sites.results()
+    assert result["step_flops"] == 64_000
+    times = [float(line.split()[0]) for line in (sites.folder / "a.steps").open()]
+    assert times[-1] - times[1] >= 0.05 * 38 - 0.06
+    assert times[-1] - times[1] < 0.05 * 38 * 1.3
+
+
+def test_alone_it_only_measures(make):
+    sites = make("a")
+    sites.start("a", 60.0, steps=20, sleep=0.0, env={"SKEP_PEERS": "", "SKEP_LISTEN": ""})
+    (result,) = sites.results()
+    assert result["global_tokens"] == result["tokens"] == 20 * 16
+    assert result["bytes_sent"] == 0
+
+
+class Proxy(threading.Thread):
+    """An HTTP CONNECT proxy that counts."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.asked, self.bytes = [], 0
+
+    def run(self):
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += client.recv(1)
+        target = request.split()[1].decode()
+        self.asked.append(target)
+        host, port = target.split(":")
+        try:
+            server = socket.create_connection((host, int(port)))
+        except OSError:
+            client.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            client.close()
+            return
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
+
+    def pump(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                self.bytes += len(data)
+                sink.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for end in (source, sink):
+                end.close()
+
+
+def test_peers_are_dialled_through_a_proxy(make):
+    sites, proxy = make("a", "b"), Proxy()
+    proxy.start()
+    sites.start("a", 1.5, env={"SKEP_PEERS": ""})
+    sites.start("b", 1.5, env={"SKEP_LISTEN": "", "SKEP_PROXY": proxy.address})
+    agree(sites.results())
+    assert set(proxy.asked) == {f"127.0.0.1:{sites.ports['a']}"}
+    assert proxy.bytes > 1000
+
+
+TWO_SHELLS = """
+import sys, time, torch, skep.train
+me, other, mine, theirs = sys.argv[1:5]
+torch.set_num_threads(1)
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with skep.train.join(model, optimizer, site=me, listen=mine, peers={other: theirs},
+                     token="our secret") as run:
+    for x in run.data(torch.randn(16, 4) for _ in range(60)):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        time.sleep(0.02)
+print(run.digest, run.global_tokens, flush=True)
+"""
+
+
+def test_two_shells_two_addresses_and_nothing_else_of_skep():
+    one, other = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("SKEP_")}
+    shells = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_SHELLS, *arguments],
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for arguments in (("east", "west", one, other), ("west", "east", other, one))
+    ]
+    said = [shell.communicate(timeout=60)[0].split() for shell in shells]
+    assert said[0] == said[1]
+    assert int(said[0][1]) == 2 * 60 * 64
