@@ -4,6 +4,7 @@ Processes are forked from a server that has imported torch already, so that a si
 tenth of a second instead of four.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -151,7 +152,7 @@ class Sites:
 
     def longest_step(self, name):
         times = [float(line.split()[0]) for line in (self.folder / f"{name}.steps").open()]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
+        return max(b - a for a, b in itertools.pairwise(times))
 
     def stop(self):
         for process in self.processes.values():
