@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.postgres import Postgres, postgres_server
 
 from skep.errors import ConflictError, StoreError
 from skep.lifecycle import replay
@@ -22,6 +22,8 @@ from skep.model.state import JobState, SiteState
 from skep.store.base import ENDED_KEPT, Store
 from skep.store.memory import MemoryStore
 from skep.store.sql import SqlStore, open_store
+
+__all__ = ["postgres_server"]  # a fixture
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -126,10 +128,9 @@ def test_the_last_of_two_states_of_one_append_counts(store: Store) -> None:
 
 
 def test_very_many_at_once(store: Store) -> None:
-    count = 35_000  # more than a database takes in one statement
-    expect = {f"j{i:05d}": 0 for i in range(count)}
-    store.append([deferred("j00000")] * count, expect=expect)
-    assert store.load().seq == count
+    expect = {f"j{i:05d}": 0 for i in range(70_000)}  # more than fit in one statement
+    store.append([deferred("j00000")] * 5000, expect=expect)
+    assert store.load().seq == 5000
     with pytest.raises(ConflictError):
         store.append([], expect={**expect, "j": 1})
     assert store.progress_offsets(expect) == {}
@@ -159,6 +160,7 @@ def test_load_leaves_out_the_oldest_ended_jobs(store: Store) -> None:
 def test_jobs_are_found_by_the_start_of_id_or_name(store: Store) -> None:
     names = {"a1": "train", "a2": "Train", "b1": "tr_in", "b2": "trxin", "c1": "a2nd"}
     store.append([], jobs=[a_job(k, n, at=float(i)) for i, (k, n) in enumerate(names.items())])
+    assert store.find("T") == ("a2",)
     assert store.find("tr") == ("b2", "b1", "a1")
     assert store.find("tr_") == ("b1",)
     assert store.find("tr%") == ()
@@ -323,7 +325,7 @@ def _write_until_killed(address: str, seconds: float) -> tuple[int, int]:
     return int(seq), int(version)
 
 
-def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Any) -> None:
+def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Postgres) -> None:
     store = open_store(postgres.database())
     job = a_job()
     store.append([submitted(job)], jobs=[job])
@@ -338,7 +340,7 @@ def test_a_server_that_crashed_is_used_again_when_it_is_back(postgres: Any) -> N
     store.close()
 
 
-def test_a_writer_that_was_replaced_is_fenced(postgres: Any) -> None:
+def test_a_writer_that_was_replaced_is_fenced(postgres: Postgres) -> None:
     address = postgres.database()
     late = open_store(address)
     postgres.stop(signal.SIGQUIT)  # the lock of the first writer dies with its connection

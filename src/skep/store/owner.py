@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -14,6 +15,8 @@ from skep.store.faults import told
 
 # The key of the advisory lock on a PostgreSQL database: "skep" in ASCII.
 _KEY = 0x736B6570
+_TRIES = 20
+_PAUSE = 0.05
 
 
 def holder() -> str:
@@ -54,11 +57,19 @@ class ServerLock:
     def __init__(self, engine: sa.Engine, place: str) -> None:
         with told(place):
             self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            got = self._connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_KEY)))
+            got = self._get()
         if not got:
             other = self._other()
             self.release()
             raise StoreError(f"{place} is in use by {other}: stop it first")
+
+    def _get(self) -> bool:
+        # The server notices a moment late that the client of a killed process is gone.
+        for _ in range(_TRIES):
+            if self._connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_KEY))):
+                return True
+            time.sleep(_PAUSE)
+        return False
 
     def _other(self) -> str:
         try:
