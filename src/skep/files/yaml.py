@@ -209,7 +209,7 @@ class _Reader:
 
     def _plain(self, event: yaml.ScalarEvent) -> Value:
         text: str = event.value
-        if event.style or (len(self._loc()) > 1 and self._field() in self.text_under):
+        if event.style or (self.text_under and self._inside() in self.text_under):
             return text
         if text in _WORDS:
             return _WORDS[text]
@@ -291,6 +291,10 @@ class _Reader:
         top = self.stack[-1]
         last: int | str = len(top.value) if isinstance(top.value, list) else (top.key or "")
         return (*top.loc, last)
+
+    def _inside(self) -> str:
+        """The field of the top that holds what is read, and is not itself what is read."""
+        return self._field() if len(self.stack) > 1 else ""
 
     def _field(self) -> str:
         loc = self._loc()
