@@ -97,7 +97,7 @@ class Crew:
 
     def clear(self) -> None:
         """SIGKILL to all below this process until none is left."""
-        while left := descendants(os.getpid()):
+        while not childless() and (left := descendants(os.getpid())):
             kill(left)
             time.sleep(0.002)
 
@@ -105,6 +105,15 @@ class Crew:
 def _in_child(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     die_with_parent(signal.SIGKILL, parent)
+
+
+def childless() -> bool:
+    """Whether nothing at all is below this process (which adopts orphans)."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def reap_orphans(spare: set[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 import socket
 
 from skep.engines.ending import Over
@@ -17,7 +17,7 @@ def reserve(host: str) -> socket.socket:
     for _ in range(_TRIES):
         taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            taken.bind((host, random.randint(_LOWEST, _HIGHEST)))
+            taken.bind((host, _any_port()))
         except PermissionError:
             taken.close()
             raise
@@ -27,6 +27,10 @@ def reserve(host: str) -> socket.socket:
             continue
         return taken
     raise Over("failed", f"no port is free at the site's address {host}: {last.strerror}")
+
+
+def _any_port() -> int:
+    return _LOWEST + int.from_bytes(os.urandom(4)) % (_HIGHEST - _LOWEST + 1)
 
 
 def port(taken: socket.socket) -> int:

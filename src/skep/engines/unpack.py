@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tarfile
 from pathlib import Path
 
 from skep.engines.ending import Over
@@ -16,6 +14,10 @@ def unpack(bundle: str, digest: str, folder: Path) -> None:
     """
     if not digest:
         return
+    # A third of a supervisor's start would go into these, for runs that need them not.
+    import hashlib
+    import tarfile
+
     path = Path(bundle)
     if not bundle or not path.is_file():
         raise Over("failed", f"the workdir's bundle {digest[:12]} is not at this site")
