@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Session:
     report: Path | None
 
     def run(self, file: Path, pool: Path | None, send: Callable[[Client], JobDetail]) -> str:
-        """Do all of it; the phase in which the job ended."""
+        """Do all of it; the phase in which the job ended. SIGTERM counts as Ctrl-C."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with control_plane(self.server, self.home, pool, file) as (client, own):
             job = send(client)
             try:
@@ -102,7 +104,7 @@ class Session:
             return None
         from skep.web.report import write_report
 
-        path = self.report or home_at(self.home).path / "reports" / f"{story.job.id}.html"
+        path = self.report or report_path(self.home, story.job.id)
         try:
             return write_report(path, story, told, alone, time.time())
         except OSError as error:
@@ -116,6 +118,11 @@ class Session:
         if self.home and str(self.home) != os.environ.get("SKEP_HOME"):
             return f" --home {shlex.quote(str(self.home))}"
         return ""
+
+
+def report_path(home: Path | None, job: str) -> Path:
+    """Where the report of a job lies by default."""
+    return home_at(home).path / "reports" / f"{job}.html"
 
 
 def _cancel(client: Client, job: str) -> None:

@@ -104,6 +104,14 @@ def follow(
     return follower.story.job
 
 
+def whole_story(client: Client, job: JobDetail) -> Story:
+    """All that is on record of a job, without waiting for more."""
+    follower = begin(client, job)
+    while follower.pull(wait=0.0):
+        continue
+    return follower.story
+
+
 def begin(client: Client, job: JobDetail) -> Follower:
     """A follower of ``job`` from its first event on."""
     return Follower(client, Story(job=job, pool=client.pool()))

@@ -25,6 +25,7 @@ app = typer.Typer(
 COMMANDS = (
     run.run,
     run.submit,
+    run.report,
     ask.ps,
     ask.show,
     ask.why,

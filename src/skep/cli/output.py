@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
-WIDE = 240  # columns where the output is no terminal: nothing is cut
+WIDE = 10_000  # columns where the output is no terminal: nothing is cut
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skep.cli.options import AsJson, Home, Server
+from skep.cli.options import AsJson, Home, JobRef, Server
 from skep.cli.pool import PoolFile
 
 if TYPE_CHECKING:
@@ -85,6 +85,36 @@ def run(
     phase = session.run(file, pool, lambda client: _send(client, job))
     if phase != "succeeded":
         raise typer.Exit(CANCELLED if phase == "cancelled" else FAILED)
+
+
+def report(
+    job: JobRef,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Default: in the state folder.", show_default=False),
+    ] = None,
+    server: Server = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a job: one HTML file with its figures and plots."""
+    import time
+
+    from skep.cli.attend import report_path
+    from skep.cli.connect import connect
+    from skep.cli.follow import whole_story
+    from skep.cli.output import show, show_json
+    from skep.web.figures import figures
+    from skep.web.report import write_report
+
+    with connect(server, home) as client:
+        story = whole_story(client, client.job(job))
+    told = figures(story, time.time())
+    path = write_report(out or report_path(home, story.job.id), story, told, None, time.time())
+    if as_json:
+        show_json({"report": str(path), "figures": told.to_dict()})
+    else:
+        show(f"Report: {path}")
 
 
 def _overrides(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from statistics import fmean
 
 from matplotlib.ticker import MaxNLocator
 
@@ -27,7 +28,9 @@ def loss_plot(story: Story, alone: Story | None) -> str:
     """Training loss per site and held-out loss over time, with the single site's beside them."""
     with drawing("Loss over time", "seconds", "loss (nats)") as made:
         for row, site in enumerate(story.sites()):
-            _line(made, measured(story, site, "loss"), site, series(row), alpha=0.75)
+            points = measured(story, site, "loss")
+            _line(made, points, "", series(row), alpha=0.25)
+            _line(made, smoothed(points), site, series(row))
         _dots(made, _heldout(story), "held-out", "text")
         if alone is not None:
             _dots(made, _heldout(alone), f"held-out, {_place(alone)} alone", "bad")
@@ -39,7 +42,7 @@ def rate_plot(story: Story) -> str:
     """Tokens per second of each site, one upon the other: the upper edge is the whole job."""
     with drawing("Tokens per second of each site", "seconds", "tokens/s") as made:
         sites = [s for s in story.sites() if measured(story, s, "tokens_per_s")]
-        times, rows = _common([measured(story, s, "tokens_per_s") for s in sites])
+        times, rows = _common([smoothed(measured(story, s, "tokens_per_s")) for s in sites])
         if times:
             colours = [series(story.sites().index(s)) for s in sites]
             made.axes.stackplot(times, rows, labels=sites, colors=colours, alpha=0.8, step="post")
@@ -123,6 +126,15 @@ def measured(story: Story, site: str, name: str) -> Points:
         if entry.site == site
         and (at := number(entry.line, "t")) is not None
         and (value := number(entry.line, name)) is not None
+    ]
+
+
+def smoothed(points: Points, width: int = 7) -> Points:
+    """Each value as the mean of its ``width`` neighbours (fewer at the ends)."""
+    half = width // 2
+    rows = range(len(points))
+    return [
+        (points[i][0], fmean(y for _, y in points[max(0, i - half) : i + half + 1])) for i in rows
     ]
 
 

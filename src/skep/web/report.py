@@ -142,7 +142,7 @@ def all_plots(story: Story, alone: Story | None, told: Figures, now: float) -> l
     """The drawings for which there is something to draw."""
     made: list[Plot] = []
     if any(s.last_loss is not None for s in told.sites):
-        note = "Each site's training loss (it sees other text) and the loss on held-out text."
+        note = "Training loss of each site (thin: as measured; thick: smoothed) and held-out loss."
         made.append(Plot("Loss", plots.loss_plot(story, alone), note))
     if told.tokens:
         note = "The sites upon one another: the upper edge is the whole job."
