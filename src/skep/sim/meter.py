@@ -35,17 +35,18 @@ class Meter:
 
     def follow(self, store: Store, world: World | None, now: float) -> bool:
         """Take in what happened since the last call; whether there were new events."""
-        self._integrate(now)
-        found = False
+        before = self.events
         while page := store.events(after=self.events, limit=_PAGE):
-            found = True
             self.events = page[-1].seq
             for entry in page:
                 self._take(entry.event)
+        if self.events == before:
+            return False
+        self.integrate(now)
         if world is not None:
             self._held = float((self.topology.total - world.free).sum())
             np.maximum(self.peak, world.drawn, out=self.peak)
-        return found
+        return True
 
     def _take(self, event: Event) -> None:
         match event:
@@ -62,7 +63,7 @@ class Meter:
             case _:
                 pass
 
-    def _integrate(self, now: float) -> None:
+    def integrate(self, now: float) -> None:
         """Add what was held since the last call to the hours that it fell into."""
         while self._since < now:
             hour = int((self._since - self.start) // HOUR)

@@ -94,6 +94,7 @@ class Twin:
         if not self.idle():
             self.agenda.now = end
         self._measure()
+        self.meter.integrate(self.agenda.now)
 
     def idle(self) -> bool:
         """Nothing runs or waits, and nothing will come."""
@@ -120,12 +121,9 @@ class Twin:
 
     def settle(self) -> None:
         """After each step: the control plane's cycle where something changed or is due."""
-        control = self.control
-        if control is None:
-            return
-        if self._measure() or self._wakes <= self.agenda.now:
-            self._cycle(control)
-        self.watch.check(control.world, self.policy, self.agenda.now)
+        if self.control is not None and (self._measure() or self._wakes <= self.agenda.now):
+            self._cycle(self.control)
+            self.watch.check(self.control.world, self.policy, self.agenda.now)
 
     def _cycle(self, control: Control) -> None:
         now, began = self.agenda.now, time.perf_counter()
