@@ -17,7 +17,6 @@ class StateFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.database = path / "skep.db"
         self.logs = path / "logs"
         self.bundles = path / "bundles"
         self.tokens = path / "tokens"

@@ -36,7 +36,7 @@ async def submit(
     who.need_person()
     ctx.need_live()
     bundle = body.spec.bundle
-    if bundle is not None and not ctx.bundles.path(bundle).exists():
+    if bundle is not None and not ctx.bundles.has(bundle):
         raise InputError("bundle", bundle, "allowed: the digest of an uploaded bundle")
     user = body.user if who.operator else who.user
     key = idempotency_key or secrets.token_hex(16)

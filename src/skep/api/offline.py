@@ -28,7 +28,7 @@ def offline_app(state: Path) -> FastAPI:
     clock = Clock()
     places = topology(pool, resolve_chips(pool))
     electricity = Electricity(places, clock(), tables=load_tables(pool))
-    store = open_store(folder.database, read_only=True)
+    store = open_store(folder.path, read_only=True)
     control = Control(places, policy, store, electricity, clock())
     silent = "no control plane is running"
     control.world.sites = {name: SiteState(name, reason=silent) for name in places.names}

@@ -65,7 +65,7 @@ def _options() -> argparse.Namespace:
 def live_context(folder: StateFolder, pool: Pool, policy: Policy) -> Context:
     """A control plane that owns the state folder. Raises ``StoreError`` where it cannot."""
     folder.make()
-    store = open_store(folder.database)
+    store = open_store(folder.path)
     folder.remember(pool, policy)
     admin = folder.token("admin")
     for site in pool.sites:

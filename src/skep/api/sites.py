@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from skep.api.context import Context, Ctx, Who
-from skep.errors import InputError, NotFoundError
+from skep.errors import InputError
 from skep.model.message import Answer, Report
 from skep.model.views import SiteView
 
@@ -79,14 +79,11 @@ async def put_bundle(ctx: Ctx, who: Who, digest: str, request: Request) -> dict[
 async def has_bundle(ctx: Ctx, who: Who, digest: str) -> Response:
     """Whether the bundle is kept."""
     del who
-    return Response(status_code=200 if ctx.bundles.path(digest).exists() else 404)
+    return Response(status_code=200 if ctx.bundles.has(digest) else 404)
 
 
 @router.get("/bundles/{digest}", response_class=FileResponse)
 async def get_bundle(ctx: Ctx, who: Who, digest: str) -> FileResponse:
     """The bytes of a bundle."""
     del who
-    path = ctx.bundles.path(digest)
-    if not path.exists():
-        raise NotFoundError(f"there is no bundle {digest}")
-    return FileResponse(path, media_type="application/gzip")
+    return FileResponse(ctx.bundles.path(digest), media_type="application/gzip")

@@ -39,7 +39,7 @@ class Home:
 
     @property
     def database(self) -> Path:
-        return self.path / "skep.db"
+        return self.path / "control.db"
 
     def token_file(self, name: str) -> Path:
         return self.path / "tokens" / name

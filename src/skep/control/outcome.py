@@ -63,6 +63,8 @@ def _after_success(job: JobState, now: float) -> tuple[Event, ...]:
 def _after_failure(job: JobState, run: RunState, policy: Policy, now: float) -> tuple[Event, ...]:
     what = f"run {run.run} failed at {run.share.site}: {run.reason or 'no reason given'}"
     failures = job.failures + 1
+    if _out_of_time(job, now):
+        return _give_up(job, what, now)
     if run.exit_code in HOPELESS:
         return _give_up(job, f"{what}; not tried again ({HOPELESS[run.exit_code]})", now)
     if failures > job.spec.retries:
@@ -72,6 +74,13 @@ def _after_failure(job: JobState, run: RunState, policy: Policy, now: float) -> 
     reason = f"{what}; tried again in {delay:g} s ({left} retries left)"
     retried = Retried(at=now, job=job.id, not_before=now + delay, failures=failures, reason=reason)
     return (retried, *_stop_unstarted(job, run, now))
+
+
+def _out_of_time(job: JobState, now: float) -> bool:
+    """Whether the job's time is over (an engine enforces it too and may be a little earlier)."""
+    if job.spec.time_limit is None or job.started_at is None:
+        return False
+    return now - job.started_at >= job.spec.time_limit - 1.0
 
 
 def _after_loss(job: JobState, run: RunState, now: float) -> tuple[Event, ...]:

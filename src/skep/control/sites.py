@@ -26,7 +26,8 @@ from skep.model.message import Answer, Order, Report, RunReport
 from skep.model.policy import Policy
 from skep.model.state import JobState, RunState
 
-STOP_GRACE = 10.0
+# Between SIGTERM and SIGKILL, in seconds.
+MOST_STOP_GRACE = 10.0
 
 
 def take_report(
@@ -175,6 +176,7 @@ def _order(world: World, job: JobState, run: str) -> Order:
         site_count=max(1, len(job.shares())),
         peers=peers,
         chip_speed=world.topology.chips[state.share.chip].held_to,
-        grace=STOP_GRACE,
+        # A run stopped at the end of its lease must be dead before the site counts as lost.
+        grace=min(MOST_STOP_GRACE, world.topology.pool.lease.grace / 2),
         reason=state.reason,
     )
