@@ -102,7 +102,8 @@ class Control:
     def why(self, ref: str, now: float) -> Why:
         """What was decided on a job and why; for a waiting one, what each site says now."""
         state = self._find(ref)
-        plan, order = None, ()
+        plan: Plan | None = None
+        order: tuple[str, ...] = ()
         if state.id in self.world.waiting:
             snapshot = self._snapshot(now)
             plan = schedule(snapshot, self.policy, now)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from skep.engines.ending import Over
+
+if TYPE_CHECKING:
+    import tarfile
 
 
 def unpack(bundle: str, digest: str, folder: Path) -> None:
@@ -27,6 +31,22 @@ def unpack(bundle: str, digest: str, folder: Path) -> None:
         raise Over("failed", f"the workdir's bundle is damaged: {found[:12]}, not {digest[:12]}")
     try:
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            if hasattr(tarfile, "data_filter"):  # Python 3.11.4 on, and backports
+                archive.extractall(folder, filter="data")
+            else:
+                _refuse_escapes(archive)
+                archive.extractall(folder)
     except tarfile.TarError as error:
         raise Over("failed", f"the workdir's bundle cannot be unpacked: {error}") from error
+
+
+def _refuse_escapes(archive: tarfile.TarFile) -> None:
+    """What ``filter="data"`` refuses, for Pythons without it: devices and ways out of the folder."""
+    for member in archive:
+        names = [member.name, member.linkname]
+        parts = [PurePosixPath(name).parts for name in names]
+        plain = member.isreg() or member.isdir() or member.issym()
+        if not plain or any(p and (p[0] == "/" or ".." in p) for p in parts):
+            raise Over(
+                "failed", f"the workdir's bundle has a member that may not be: {member.name}"
+            )
