@@ -41,7 +41,7 @@ def unpack(bundle: str, digest: str, folder: Path) -> None:
 
 
 def _refuse_escapes(archive: tarfile.TarFile) -> None:
-    """What ``filter="data"`` refuses, for Pythons without it: devices and ways out of the folder."""
+    """What ``filter="data"`` refuses, for Pythons without it: devices, ways out of the folder."""
     for member in archive:
         names = [member.name, member.linkname]
         parts = [PurePosixPath(name).parts for name in names]
