@@ -134,7 +134,8 @@ def test_rounds_close_with_all_or_with_most_of_the_tokens_after_the_limit():
     assert may_close(1.0, 1.0, rates, {"a", "b"}, everyone)
     assert not may_close(1.0, 1.0, rates, {"b"}, everyone)
     assert may_close(3.0, 1.0, rates, {"b"}, everyone)
-    assert not may_close(9.0, 1.0, rates, set(), everyone)
+    assert not may_close(2.9, 1.0, rates, set(), everyone)
+    assert may_close(3.0, 1.0, rates, set(), everyone)
     assert patience(None, None) == 1.0
     assert patience(5.0, None) > patience(0.1, None)
     assert patience(5.0, 0.2) == 0.2

@@ -29,10 +29,12 @@ class Site:
         self.rounds = Rounds(self.me, state, PLAIN_OPTIONS, now)
         self.replica = Replica(name, self.me.run, state, now)
         self.parameters = state.anchor.clone()
-        self.trains, self.started, self.steps = True, False, 0
+        self.trains, self.started, self.steps, self.awake = True, False, 0, True
         self.rounds.local.rate, self.rounds.local.step_s = 10.0, STEP_S
 
     def step(self, now):
+        if not self.awake:
+            return
         if self.rounds.state is not self.replica.state:
             self.parameters = self.replica.adopt(self.parameters, self.rounds.state)
         self.started = self.started or (self.rounds.level() and not self.rounds.behind())
@@ -168,6 +170,25 @@ def test_a_leader_that_dies_in_a_round_costs_no_step():
     network.settle()
     assert len(network.digests()) == 1
     assert network.state().tokens >= sum(site.steps for site in network.sites.values())
+
+
+def test_calls_that_nobody_answered_at_the_start_do_not_block_later_rounds():
+    """The second and third site meet first, and call rounds that their loops do not answer yet."""
+    network = Network()
+    asleep = {}
+    for name, rank in (("b", 1), ("c", 2)):
+        asleep[name] = network.add(name, rank)
+        asleep[name].awake = False
+    network.run(3.0)
+    asleep["a"] = network.add("a", 0)
+    network.run(1.0)
+    for site in asleep.values():
+        site.awake = True
+    network.run(2.0)
+    network.kill("a")
+    before = network.state().round
+    network.run(6.0)
+    assert network.state().round >= before + 5
 
 
 def test_a_newcomer_gets_the_state_and_never_gives_its_own():

@@ -17,6 +17,7 @@ from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import Bounds, choose_interval, may_close, patience, smooth
 
+ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
 LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
 
 
@@ -41,7 +42,7 @@ class Lead:
     final: bool = False
     expected: set[str] = field(default_factory=set)
     parts: dict[str, Part] = field(default_factory=dict)
-    awaited: set[str] = field(default_factory=set)  # called, not answered yet
+    awaited: dict[str, float] = field(default_factory=dict)  # called when, not answered yet
     since: float = 0.0  # when the last round was called
     closed: float = 0.0
     undelivered: set[str] = field(default_factory=set)
@@ -69,21 +70,23 @@ class Lead:
         self.called = self.since = now
         self.final = final
         self.expected = set(sites)
-        calls = sites if final else sites - self.awaited - set(self.parts)
-        self.awaited |= calls
+        limit = ASK_AGAIN * patience(self.arrival_s, self.options.grace)
+        owing = {site for site, asked in self.awaited.items() if now - asked < limit}
+        calls = sites if final else sites - owing - set(self.parts)
+        self.awaited.update(dict.fromkeys(calls, now))
         return calls
 
     def take(self, site: str, part: Part, now: float) -> None:
         """A contribution has arrived: the newest of a site contains its older ones."""
         self.parts[site] = part
-        self.awaited.discard(site)
+        self.awaited.pop(site, None)
         if self.called is not None and site in self.expected:
             self.arrival_s = smooth(self.arrival_s, now - self.called)
 
     def forget(self, site: str) -> None:
         """A site has left: do not wait for it. What it sent still counts."""
         self.expected.discard(site)
-        self.awaited.discard(site)
+        self.awaited.pop(site, None)
         self.undelivered.discard(site)
 
     def rejoined(self, site: str, run: str) -> None:
@@ -103,7 +106,7 @@ class Lead:
         """Whether the open round is to be closed now."""
         if self.called is None:
             return False
-        missing = self.expected & self.awaited
+        missing = self.expected & set(self.awaited)
         arrived = {site for site in self.parts if site not in missing}
         limit = patience(self.arrival_s, self.options.grace)
         return may_close(now - self.called, limit, rates, arrived, self.expected)

@@ -148,7 +148,7 @@ class Rounds:
     def _leads(self, now: float) -> bool:
         if not self._first():
             self._leading_since = None
-            if self._lead.called is None:
+            if self._lead.called is None or not self._lead.parts:
                 self._lead.abandon()
             return self._lead.called is not None
         if self._leading_since is None:
@@ -272,6 +272,7 @@ class Rounds:
             self._fetch(site)
             return
         self.views[site].key = state.key
+        self._lead.abandon()
         self._applied_round(result, state, now, 0.0)
         self.finished = self.finished or result.final
 
@@ -283,6 +284,7 @@ class Rounds:
             if state.round > self.state.round + 1 or state.origin != self.state.origin:
                 self.events.append(f"took over the state of round {state.round} from {site}")
             self._repair, self._shared = False, True
+            self._lead.abandon()
             self._adopt(state, now)
 
     def _donate(self, site: str) -> None:

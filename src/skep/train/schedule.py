@@ -45,11 +45,11 @@ def may_close(
 ) -> bool:
     """Whether a round closes: all are in, or the limit is over and most of the tokens are in.
 
-    ``rates`` are tokens per second by site. After three limits it closes with whoever came.
+    ``rates`` are tokens per second by site. After three limits it closes with whoever came, be it nobody.
     """
     if expected <= arrived:
         return True
-    if not arrived or elapsed < limit:
+    if elapsed < limit:
         return False
     total = sum(rates.get(site, 1.0) for site in expected | arrived)
     present = sum(rates.get(site, 1.0) for site in arrived)
