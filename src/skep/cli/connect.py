@@ -22,8 +22,8 @@ def connect(
     url = server or place.server()
     if url:
         return Client(url, token_for(url, place), patience=patience)
-    if reading and place.database.exists():
-        return offline(place)
+    if reading and (client := offline(place)):
+        return client
     raise UnreachableError(
         f"no control plane is up in {place.path}:"
         " start one with 'skep up', or name another with --server or SKEP_SERVER"
@@ -42,8 +42,12 @@ def token_for(url: str, home: Home) -> str:
     return home.token("admin") if url.rstrip("/") == home.server() else ""
 
 
-def offline(home: Home) -> Client:
-    """A client that reads the state folder, without any server."""
+def offline(home: Home) -> Client | None:
+    """A client that reads the state folder without any server; None where there is no state."""
+    from skep.api.folder import StateFolder
+
+    if not StateFolder(home.path).database.exists():
+        return None
     from skep.api.offline import offline_app
     from skep.cli.offline import AsgiTransport
 

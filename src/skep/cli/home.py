@@ -37,10 +37,6 @@ class Home:
     def shaper_file(self) -> Path:
         return self.path / "shaper.json"
 
-    @property
-    def database(self) -> Path:
-        return self.path / "control.db"
-
     def token_file(self, name: str) -> Path:
         return self.path / "tokens" / name
 

@@ -13,6 +13,7 @@ from skep.cli.pool import PoolFile
 if TYPE_CHECKING:
     from skep.cli.jobfile import Overrides
     from skep.client import Client
+    from skep.model.job import Job
     from skep.model.views import JobDetail
 
 File = Annotated[
@@ -129,7 +130,7 @@ def _overrides(
     return Overrides(name, chips, tuple(env or ()), priority, queue)
 
 
-def _read(file: Path, overrides: Overrides):  # type: ignore[no-untyped-def]
+def _read(file: Path, overrides: Overrides) -> Job:
     from skep.cli.jobfile import read
     from skep.cli.output import note
 
@@ -139,7 +140,7 @@ def _read(file: Path, overrides: Overrides):  # type: ignore[no-untyped-def]
     return loaded.job
 
 
-def _send(client: Client, job) -> JobDetail:  # type: ignore[no-untyped-def]
+def _send(client: Client, job: Job) -> JobDetail:
     from skep.cli.jobfile import send_workdir
 
     return client.submit(send_workdir(job, client), user())

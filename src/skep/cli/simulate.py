@@ -1,4 +1,4 @@
-"""``skep simulate``: a scenario in simulated time, by the product's own control plane and agents."""
+"""``skep simulate``: a scenario in simulated time."""
 
 from __future__ import annotations
 
