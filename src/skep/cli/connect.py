@@ -44,9 +44,7 @@ def token_for(url: str, home: Home) -> str:
 
 def offline(home: Home) -> Client | None:
     """A client that reads the state folder without any server; None where there is no state."""
-    from skep.api.folder import StateFolder
-
-    if not StateFolder(home.path).database.exists():
+    if not home.pool_file.exists():
         return None
     from skep.api.offline import offline_app
     from skep.cli.offline import AsgiTransport

@@ -37,6 +37,11 @@ class Home:
     def shaper_file(self) -> Path:
         return self.path / "shaper.json"
 
+    @property
+    def pool_file(self) -> Path:
+        """Kept by a control plane at its start: where it lies, there is state to read."""
+        return self.path / "pool.json"
+
     def token_file(self, name: str) -> Path:
         return self.path / "tokens" / name
 
