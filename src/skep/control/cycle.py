@@ -64,13 +64,14 @@ def _settle(world: World, draft: Draft, policy: Policy, job_id: str, now: float)
     job = draft.job(job_id)
     if job is None or job.ended:
         return
+    if not job.ending:
+        draft.add(*_limit(world, job, now))
+        job = draft.job(job_id) or job
     if job.ending:
+        # Also where a limit has just been reached: between two attempts no run would end later.
         lost = frozenset(n for n in world.sites if draft.site(n).phase == "lost")
         draft.add(*finish(job, lost, now))
-        return
-    draft.add(*_limit(world, job, now))
-    job = draft.job(job_id)
-    if job is not None and job.phase == "starting" and not job.ending:
+    elif job.phase == "starting":
         draft.add(*_gang(world, job, policy, now))
 
 
