@@ -10,7 +10,8 @@ from typing import TypeVar
 from skep.control.electricity import Electricity
 from skep.control.service import Control
 from skep.control.topology import Topology
-from skep.errors import SkepError
+from skep.errors import SkepError, StoreError
+from skep.model.message import Answer, Report
 from skep.model.policy import Policy
 from skep.sim.agenda import Agenda
 from skep.sim.engine import SimulatedEngine
@@ -27,6 +28,8 @@ from skep.store.base import Store
 NOTICE = 0.05
 # An agent or a user that finds no control plane tries again after so long.
 RETRY = 5.0
+# A control plane that cannot write looks again after so long, as the real loop does.
+STORE_RETRY = 1.0
 # The real loop goes on at once; here time must move, so that a mistake cannot stop it.
 _TICK = 0.001
 
@@ -127,15 +130,22 @@ class Twin:
 
     def _cycle(self, control: Control) -> None:
         now, began = self.agenda.now, time.perf_counter()
-        control.cycle(now)
+        try:
+            control.cycle(now)
+        except StoreError:
+            self._wake(now + STORE_RETRY)
+            return
         self.meter.cycles.append(time.perf_counter() - began)
         self._measure()
         for name, revision in control.world.revision.items():
             if self._told[name] != revision:
                 self.call(name)
-        self._wakes = max(now + _TICK, control.next_wake())
-        if self._wakes < float("inf"):
-            self.agenda.at(self._wakes, lambda: None)
+        self._wake(max(now + _TICK, control.next_wake()))
+
+    def _wake(self, when: float) -> None:
+        self._wakes = when
+        if when < float("inf"):
+            self.agenda.at(when, lambda: None)
 
     def _measure(self) -> bool:
         """Take the new events into the meter; whether there were any."""
@@ -159,6 +169,9 @@ class Twin:
         try:
             self.control.submit(arrival.spec, arrival.user, arrival.id, self.agenda.now)
             self.acknowledged.add(arrival.id)
+        except StoreError:
+            self.to_come += 1
+            self.agenda.at(self.agenda.now + RETRY, lambda: self._try_submit(arrival))
         except SkepError as error:
             self.refused[arrival.id] = str(error)
 
@@ -181,9 +194,23 @@ class Twin:
             site.step()
             return
         report = site.report()
-        answer = self.control.report(name, report, {}, now)
-        self._told[name], self._reported[name] = answer.revision, now
-        site.hear(answer, now)
+        answer = self.deliver(self.control, name, report)
+        if answer is not None:
+            self.hear(name, report, answer, now)
+
+    def deliver(self, control: Control, name: str, report: Report) -> Answer | None:
+        """The control plane takes a report; None where it cannot write."""
+        try:
+            answer = control.report(name, report, {}, self.agenda.now)
+        except StoreError:
+            return None
+        self._told[name], self._reported[name] = answer.revision, self.agenda.now
+        return answer
+
+    def hear(self, name: str, report: Report, answer: Answer, sent: float) -> None:
+        """The agent takes the answer to its report."""
+        site = self.sites[name]
+        site.hear(answer, sent)
         if site.has_news(report):
             self.call(name)
 
