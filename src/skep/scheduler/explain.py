@@ -68,5 +68,7 @@ def _over_quota(
     if least > queue.max_chips:
         fix = f"ask for {queue.max_chips} chips or fewer: the quota of queue {queue.name}"
         return Refusal(job.job, job.version, reason, {}, fix, never=True)
-    fix = f"starts when queue {queue.name} holds {held + least - queue.max_chips} chips fewer"
+    over = held + least - queue.max_chips
+    chips = "1 chip" if over == 1 else f"{over} chips"
+    fix = f"starts when queue {queue.name} holds {chips} fewer"
     return Refusal(job.job, job.version, reason, {}, fix)

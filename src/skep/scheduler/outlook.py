@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skep.model.snapshot import Ints
+from skep.model.snapshot import Bools, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.room import free_in_nodes, one_pool_per_site, powered, reached, room
+from skep.scheduler.room import beside, free_in_nodes, powered, room
 from skep.scheduler.search import choose
 
 
@@ -19,12 +19,13 @@ class Outlook:
     """``now`` and ``later``: chips per row; ``most_now``, ``most_ever``: the most at once of them.
 
     Later is with no run alive, all sites up, none drained, and on any later day of the rules;
-    ``ever`` is whether the ask fits then.
+    ``allowed`` is per row, ``ever`` is whether the ask fits then.
     """
 
     ask: Ask
     now: Ints
     later: Ints
+    allowed: Bools
     most_now: int
     most_ever: int
     ever: bool
@@ -32,26 +33,29 @@ class Outlook:
 
 def outlook(board: Board, ledger: Ledger, ask: Ask) -> Outlook:
     """What ``ask`` could have, now and with the pool as it is but idle."""
-    now, later = room(board, ledger, ask), room_ever(board, ask)
+    allowed = _allowed_ever(board, ask)
+    now, later = room(board, ledger, ask), _room_ever(board, ask, allowed)
     return Outlook(
         ask,
         now,
         later,
+        allowed,
         most_now=most(board, ask, now),
         most_ever=most(board, ask, later),
         ever=fits(board, ask, later),
     )
 
 
-def room_ever(board: Board, ask: Ask) -> Ints:
+def _room_ever(board: Board, ask: Ask, allowed: Bools) -> Ints:
     """Chips per row that the pool could give if nothing ran and every site was up."""
-    columns, gate = board.columns(ask.kind), board.gate(ask.queue, ask.kind)
-    idle = board.idle
+    columns, idle = board.columns(ask.kind), board.idle
     chips = np.minimum(free_in_nodes(columns, idle, ask), powered(columns, idle, ask))
-    allowed = gate.ever
-    if ask.others:
-        allowed = allowed & ~columns.at(board, ask.others) & reached(board, columns, ask.others)
     return np.where(allowed, chips, 0)
+
+
+def _allowed_ever(board: Board, ask: Ask) -> Bools:
+    columns, ever = board.columns(ask.kind), board.gate(ask.queue, ask.kind).ever
+    return ever & beside(board, columns, ask.others) if ask.others else ever
 
 
 def fits(board: Board, ask: Ask, rooms: Ints) -> bool:
@@ -72,5 +76,5 @@ def sites_needed(board: Board, ask: Ask, rooms: Ints) -> int | None:
     """The fewest sites over which ``ask`` goes into ``rooms``; None where no number does."""
     columns = board.columns(ask.kind)
     wide = replace(ask, most=ask.least, sites_max=max(len(rooms), ask.sites_min))
-    found = choose(columns, one_pool_per_site(columns, rooms), wide, np.zeros(len(rooms)))
+    found = choose(columns, rooms, wide, np.zeros(len(rooms)))
     return None if found is None else len(found.rows)

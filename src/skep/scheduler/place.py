@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skep.model.placement import Share
-from skep.model.snapshot import Floats, Ints, Placement, Waiting
+from skep.model.snapshot import Placement, Waiting
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board, Columns
 from skep.scheduler.ledger import Ledger
@@ -22,17 +22,21 @@ def take(board: Board, ledger: Ledger, ask: Ask, choice: Choice) -> None:
 def placement(board: Board, job: Waiting, ask: Ask, choice: Choice) -> Placement:
     """The decision, with its shares in order of rank."""
     columns = board.columns(ask.kind)
-    if job.repair is not None:
-        ranks = np.array([job.repair.rank])
-    else:
-        ranks = np.empty(len(choice.rows), dtype=np.int64)
-        ranks[np.argsort(-choice.chips, kind="stable")] = np.arange(len(ranks))
-    shares = _shares(board, columns, choice, ranks)
+    shares = _shares(board, columns, choice, _ranks(job, choice))
     reason = _reason(columns, ask, choice)
     return Placement(job.job, job.version, shares, job.repair is not None, reason)
 
 
-def _shares(board: Board, columns: Columns, choice: Choice, ranks: Ints) -> tuple[Share, ...]:
+def _ranks(job: Waiting, choice: Choice) -> list[int]:
+    """Per chosen row: most chips first, then the site's name, in whose order the rows are."""
+    if job.repair is not None:
+        return [job.repair.rank]
+    ranks = np.empty(len(choice.rows), dtype=np.int64)
+    ranks[np.argsort(-choice.chips, kind="stable")] = np.arange(len(ranks))
+    return list(map(int, ranks))
+
+
+def _shares(board: Board, columns: Columns, choice: Choice, ranks: list[int]) -> tuple[Share, ...]:
     rows, chips = choice.rows, choice.chips
     names, pools = board.snapshot.sites.names, board.snapshot.pools
     table = zip(
@@ -41,7 +45,7 @@ def _shares(board: Board, columns: Columns, choice: Choice, ranks: Ints) -> tupl
         chips.tolist(),
         (-(-chips // columns.node[rows])).tolist(),
         (-(-chips // columns.block[rows])).tolist(),
-        ranks.tolist(),
+        ranks,
         (columns.watts[rows] * chips).tolist(),
         strict=True,
     )
@@ -58,7 +62,11 @@ def _shares(board: Board, columns: Columns, choice: Choice, ranks: Ints) -> tupl
         )
         for site, pool, count, nodes, blocks, rank, power in table
     )
-    return tuple(sorted(shares, key=lambda share: share.rank))
+    return tuple(sorted(shares, key=_rank)) if len(rows) > 1 else tuple(shares)
+
+
+def _rank(share: Share) -> int:
+    return share.rank
 
 
 def _reason(columns: Columns, ask: Ask, choice: Choice) -> str:
@@ -66,13 +74,13 @@ def _reason(columns: Columns, ask: Ask, choice: Choice) -> str:
     elastic = ""
     if ask.least != ask.most:
         elastic = f"{int(choice.chips.sum())} of {ask.least} to {ask.most} chips, "
-    if len(choice.rows) > 1:
-        return f"{elastic}{len(choice.rows)} sites, the fewest that fit, split by strength; {clean}"
+    if (count := len(choice.rows)) > 1:
+        fewest = "" if ask.sites_min == ask.sites_max else ", the fewest that fit"
+        return f"{elastic}{count} sites{fewest}, split by strength; {clean}"
     if choice.fitting == 1:
         return f"{elastic}the only site that fits; {clean}"
     return f"{elastic}best of {choice.fitting} sites that fit; {clean}"
 
 
 def _mean_clean(columns: Columns, choice: Choice) -> float:
-    clean: Floats = columns.clean[choice.rows]
-    return float(np.average(clean, weights=choice.chips))
+    return float(columns.clean[choice.rows] @ choice.chips) / int(choice.chips.sum())

@@ -6,7 +6,8 @@ import numpy as np
 
 from skep.scheduler.board import Board, Stage
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.outlook import Outlook, sites_needed
+from skep.scheduler.outlook import Outlook, most, sites_needed
+from skep.scheduler.room import free_in_nodes
 from skep.units import si
 
 MOST_NAMES = 3
@@ -30,10 +31,32 @@ def _never(board: Board, view: Outlook) -> list[str]:
     ask = view.ask
     if ask.kind not in board.kinds:
         return [f"ask for a kind that the pool has: {', '.join(sorted(board.kinds))}"]
-    total = int(board.columns(ask.kind).chips.sum())
-    fewer = f"ask for {view.most_ever} chips or fewer: the pool has {total} {ask.kind}"
-    none = f"no site of the pool may ever give {ask.kind} to queue {ask.queue}"
-    return [_wider(board, view, later=True), fewer if view.most_ever else none]
+    if not board.gate(ask.queue, ask.kind).ever.any():
+        return [f"allow {ask.kind} for queue {ask.queue} by the rules of some site"]
+    return [_wider(board, view, later=True), _smaller(board, view)]
+
+
+def _smaller(board: Board, view: Outlook) -> str:
+    """What the idle pool could give at most, and what keeps it from more."""
+    ask, columns = view.ask, board.columns(view.ask.kind)
+    free = np.where(view.allowed, free_in_nodes(columns, board.idle, ask), 0)
+    unpowered = most(board, ask, free)
+    if unpowered > view.most_ever:
+        bound = "the power caps bear no more"
+        return (
+            f"ask for {view.most_ever} chips or fewer: {bound}"
+            if view.most_ever
+            else ("raise the power cap of a site: none bears this many chips at work")
+        )
+    if not view.most_ever:
+        return f"lower span.min, or link the sites that have {ask.kind}"
+    total = int(columns.chips.sum())
+    bound = f"the pool has {total} {ask.kind}"
+    if view.most_ever < total and ask.sites_max == 1:
+        bound = f"no site gives more of the {total} {ask.kind} in the pool"
+    elif view.most_ever < total:
+        bound = f"{ask.sites_max} sites give no more of the {total} {ask.kind} in the pool"
+    return f"ask for {view.most_ever} chips or fewer: {bound}"
 
 
 def _later(board: Board, ledger: Ledger, view: Outlook) -> list[str]:
@@ -64,9 +87,13 @@ def _at_one(board: Board, ledger: Ledger, view: Outlook) -> str:
     if stage[row] != Stage.OTHERS:
         return f"starts when {name} {_opens(int(stage[row]))}"
     if lacking[row] > 0:
-        return f"starts when {lacking[row]} more {ask.kind} are free at {name}"
+        return f"starts when {_more(int(lacking[row]), ask.kind)} free at {name}"
     missing = ask.least * columns.watts[row] - max(0.0, float(ledger.headroom[columns.site[row]]))
     return f"starts when {si(max(missing, 0.0), 'W')} more are free under the cap of {name}"
+
+
+def _more(chips: int, kind: str) -> str:
+    return f"1 more {kind} is" if chips == 1 else f"{chips} more {kind} are"
 
 
 def _opens(stage: int) -> str:

@@ -18,7 +18,7 @@ def room(board: Board, ledger: Ledger, ask: Ask) -> Ints:
     columns, gate = board.columns(ask.kind), board.gate(ask.queue, ask.kind)
     chips = np.minimum(free_in_nodes(columns, ledger, ask), powered(columns, ledger, ask))
     if ask.others:
-        return np.where(gate.open & _beside(board, columns, ask.others), chips, 0)
+        return np.where(gate.open & beside(board, columns, ask.others), chips, 0)
     return np.where(gate.open, chips, 0)
 
 
@@ -29,8 +29,9 @@ def free_in_nodes(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
 
 def powered(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
     """Chips per row, up to those of the pool, that the site's headroom bears at work."""
-    bears = np.floor((ledger.headroom[columns.site] + ROUNDING) / columns.divisor)
-    return _whole(columns, np.clip(bears, 0, columns.chips).astype(np.int64), ask)
+    bears = (ledger.headroom[columns.site] + ROUNDING) / columns.divisor
+    whole = np.minimum(np.maximum(bears, 0.0), columns.chips).astype(np.int64)
+    return _whole(columns, whole, ask)
 
 
 def one_pool_per_site(columns: Columns, rooms: Ints) -> Ints:
@@ -45,15 +46,11 @@ def one_pool_per_site(columns: Columns, rooms: Ints) -> Ints:
     return kept
 
 
-def reached(board: Board, columns: Columns, others: frozenset[str]) -> Bools:
-    """Rows with a link to each of the sites ``others``."""
+def beside(board: Board, columns: Columns, others: frozenset[str]) -> Bools:
+    """Rows at none of the sites ``others``, with a link to each of them."""
     theirs = [board.row[name] for name in others if name in board.row]
     links = board.snapshot.sites.bandwidth[columns.site][:, theirs] > 0
-    return np.asarray(links.all(axis=1))
-
-
-def _beside(board: Board, columns: Columns, others: frozenset[str]) -> Bools:
-    return ~columns.at(board, others) & reached(board, columns, others)
+    return ~columns.at(board, others) & links.all(axis=1)
 
 
 def _whole(columns: Columns, chips: Ints, ask: Ask) -> Ints:

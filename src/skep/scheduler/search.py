@@ -35,7 +35,9 @@ def choose(columns: Columns, rooms: Ints, ask: Ask, score: Floats) -> Choice | N
     """As many chips as fit from ``ask.least`` to ``ask.most``, over the fewest sites; or None."""
     if ask.sites_max == 1:
         return _one_site(columns, rooms, ask, score)
-    return _some_sites(columns, one_pool_per_site(columns, rooms), ask, score)
+    # Of whole nodes the roomiest pool of a site need not be the one whose nodes add up.
+    rooms = rooms if ask.whole_nodes else one_pool_per_site(columns, rooms)
+    return _some_sites(columns, rooms, ask, score)
 
 
 def at_most(columns: Columns, rooms: Ints, ask: Ask) -> int:
@@ -51,19 +53,19 @@ def _one_site(columns: Columns, rooms: Ints, ask: Ask, score: Floats) -> Choice 
     best = int(chips.max(initial=0))
     if best < ask.least:
         return None
-    fits = chips == best
-    row = int(np.argmax(np.where(fits, score, -np.inf)))
-    return Choice(np.array([row]), chips[row : row + 1], int(np.count_nonzero(fits)))
+    fits = np.flatnonzero(chips == best)
+    row = fits[score[fits].argmax()]
+    return Choice(row[None], chips[row][None], len(fits))
 
 
 def _some_sites(columns: Columns, rooms: Ints, ask: Ask, score: Floats) -> Choice | None:
     high = min(ask.most, at_most(columns, rooms, ask))
-    if ask.whole_nodes:
-        high -= high % int(np.gcd.reduce(columns.node))
     if high < ask.least:
         return None
+    if ask.whole_nodes:
+        high -= high % int(np.gcd.reduce(columns.node))
     search = _Search(columns, rooms, ask, score)
-    if found := search.run(high):
+    if high >= ask.least and (found := search.run(high)):
         return found
     # Rarely: links or node sizes forbid the largest sum. Bisect for the largest that goes.
     best, low, high = None, ask.least, high - 1
