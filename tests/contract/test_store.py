@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.postgres import Postgres, postgres_server
 
 from skep.errors import ConflictError, StoreError
 from skep.lifecycle import replay
@@ -22,6 +21,7 @@ from skep.model.state import JobState, SiteState
 from skep.store.base import ENDED_KEPT, Store
 from skep.store.memory import MemoryStore
 from skep.store.sql import SqlStore, open_store
+from tests.postgres import Postgres, postgres_server
 
 __all__ = ["postgres_server"]  # a fixture
 

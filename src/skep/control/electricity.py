@@ -16,7 +16,7 @@ from skep.model.views import PowerView
 from skep.power.account import Account, Draw, run_energy
 from skep.power.draw import held_draw
 from skep.power.hours import hour_of
-from skep.power.series import SupplySeries, mix, site_supply
+from skep.power.series import SupplySeries, covered, mix, site_supply
 
 YEAR = 366 * 24
 Tables = Mapping[str, tuple[float, Mapping[str, Floats]]]
@@ -52,9 +52,7 @@ class Electricity:
 
     def clean(self, drawn: Floats, now: float) -> Floats:
         """Share (0..1) of each site's draw that its own sun and wind cover now. Length S."""
-        own = self._own_now(now)
-        share = np.divide(own, drawn, out=np.zeros(len(drawn)), where=drawn > 0)
-        return np.minimum(share, 1.0)
+        return covered(self._own_now(now), drawn)
 
     def _own_now(self, now: float) -> Floats:
         hour = hour_of(now)

@@ -10,6 +10,7 @@ import numpy as np
 from skep.model.chip import Chip
 from skep.model.site import NodePool, Pool, Site
 from skep.model.snapshot import Floats, Ints
+from skep.power.draw import idle_draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
         countries=tuple(s.place.country if s.place else "" for s in pool.sites),
         cap=np.array([s.power.cap if s.power else np.inf for s in pool.sites]),
         pue=np.array([s.power.pue if s.power else 1.0 for s in pool.sites]),
-        idle=np.array([_idle(s, chips) for s in pool.sites]),
+        idle=np.array([idle_draw(s, chips) for s in pool.sites]),
         bandwidth=bandwidth,
         rtt=rtt,
         pool_row={(pool.sites[r].name, i): n for n, (r, i, _) in enumerate(flat)},
@@ -72,11 +73,6 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
 
 def _block(pool: NodePool) -> int:
     return pool.block_nodes * pool.chips_per_node
-
-
-def _idle(site: Site, chips: Mapping[str, Chip]) -> float:
-    pue = site.power.pue if site.power else 1.0
-    return pue * sum(p.chips * chips[p.chip].idle_power for p in site.pools)
 
 
 def _links(pool: Pool, row: Mapping[str, int]) -> tuple[Floats, Floats]:
