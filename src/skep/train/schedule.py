@@ -45,7 +45,8 @@ def may_close(
 ) -> bool:
     """Whether a round closes: all are in, or the limit is over and most of the tokens are in.
 
-    ``rates`` are tokens per second by site. After three limits it closes with whoever came, be it nobody.
+    ``rates`` are tokens per second by site. After three limits it closes with whoever came, be it
+    nobody.
     """
     if expected <= arrived:
         return True
