@@ -96,6 +96,7 @@ class Board:
     def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
         self.snapshot, self.policy = snapshot, policy
         self.date = datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()
+        self.queues = {queue.name: queue for queue in reversed(policy.queues)}
         self.row = {name: row for row, name in enumerate(snapshot.sites.names)}
         self.kinds = tuple(dict.fromkeys(snapshot.pools.kind))
         self._columns: dict[str, Columns] = {}

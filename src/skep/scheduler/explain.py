@@ -60,7 +60,7 @@ def _summary(board: Board, views: list[Outlook], never: bool) -> str:
 def _over_quota(
     board: Board, ledger: Ledger, job: Waiting, shape: Shape, least: int
 ) -> Refusal | None:
-    queue = board.policy.queue(shape.queue)
+    queue = board.queues.get(shape.queue)
     if queue is None or queue.max_chips is None or least <= left_in(queue, ledger):
         return None
     held = ledger.held.get(queue.name, 0)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import datetime
 import math
 
-from skep.model.policy import Policy, Queue
+from skep.model.policy import Queue
 from skep.model.snapshot import Refusal, Shape, Waiting
+from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 
 _LAST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp() - 86400.0
 
 
-def turned_away(job: Waiting, shape: Shape, policy: Policy, now: float) -> Refusal | None:
+def turned_away(job: Waiting, shape: Shape, board: Board, now: float) -> Refusal | None:
     """The refusal of a job that may not be placed at all now; None where it may."""
-    queue = policy.queue(shape.queue)
+    queue = board.queues.get(shape.queue)
     if queue is None:
-        known = ", ".join(q.name for q in policy.queues)
+        known = ", ".join(q.name for q in board.policy.queues)
         return _never(job, f"there is no queue {shape.queue}", f"queues: {known}")
     if queue.users and job.user not in queue.users:
         users = ", ".join(queue.users)
@@ -28,9 +29,9 @@ def turned_away(job: Waiting, shape: Shape, policy: Policy, now: float) -> Refus
     return None
 
 
-def quota_left(policy: Policy, ledger: Ledger, queue: str) -> float:
+def quota_left(board: Board, ledger: Ledger, queue: str) -> float:
     """Chips that the queue may still take; inf without a quota."""
-    found = policy.queue(queue)
+    found = board.queues.get(queue)
     return math.inf if found is None else left_in(found, ledger)
 
 

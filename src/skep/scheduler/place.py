@@ -31,6 +31,8 @@ def _ranks(job: Waiting, choice: Choice) -> list[int]:
     """Per chosen row: most chips first, then the site's name, in whose order the rows are."""
     if job.repair is not None:
         return [job.repair.rank]
+    if len(choice.rows) == 1:
+        return [0]
     ranks = np.empty(len(choice.rows), dtype=np.int64)
     ranks[np.argsort(-choice.chips, kind="stable")] = np.arange(len(ranks))
     return list(map(int, ranks))

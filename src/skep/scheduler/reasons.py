@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from skep.model.snapshot import Ints
+from skep.model.snapshot import Bools, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board, Stage
 from skep.scheduler.ledger import Ledger
@@ -26,11 +26,11 @@ def site_reasons(
     stages = np.array([story.stage for story in stories])
     best = stages.argmax(axis=0)
     reasons: dict[str, list[str]] = {}
-    for stage in Stage:
-        for number, story in enumerate(stories):
-            sites = np.flatnonzero((best == number) & (stages[number] == stage))
-            for text, where in story.tell(stage, sites).items():
-                reasons.setdefault(text, []).extend(where)
+    last = stages.max(axis=0)
+    for stage, number in sorted(set(zip(last.tolist(), best.tolist(), strict=True))):
+        sites = np.flatnonzero((best == number) & (last == stage))
+        for text, where in stories[number].tell(Stage(stage), sites).items():
+            reasons.setdefault(text, []).extend(where)
     return {text: tuple(where) for text, where in reasons.items()}
 
 
@@ -64,30 +64,30 @@ class _Story:
         stage[open_] = np.where(joined, Stage.JOINED, found)
         return stage
 
-    def _linked(self, sites: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        return np.array([not self._unlinked(int(site)) for site in sites], dtype=bool)
+    def _linked(self, sites: Ints) -> Bools:
+        """Which of ``sites`` have links to all sites that they would work with."""
+        width = self._board.snapshot.sites.bandwidth[np.ix_(sites, self._partners())]
+        return np.asarray((width > 0).all(axis=1))
 
-    def _unlinked(self, site: int) -> list[int]:
-        """Open sites (of a repair: those where the job runs) to which ``site`` has no link."""
+    def _partners(self) -> Ints:
+        """Open sites; of a repair those where the job runs; none where one site is enough."""
+        row = self._board.row
         if self._ask.others:
-            partners = [
-                self._board.row[n] for n in sorted(self._ask.others) if n in self._board.row
-            ]
-        elif self._ask.sites_max > 1:
-            partners = np.flatnonzero(self._gate.stage == Stage.OTHERS).tolist()
-        else:
-            return []
-        width = self._board.snapshot.sites.bandwidth[site]
-        return [p for p in partners if p != site and not width[p] > 0]
+            return np.array([row[n] for n in sorted(self._ask.others) if n in row], dtype=np.int64)
+        if self._ask.sites_max == 1:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(self._gate.stage == Stage.OTHERS)
 
     def tell(self, stage: Stage, sites: Ints) -> dict[str, list[str]]:
         """Reason -> names of ``sites``, which this ask lost at ``stage``."""
-        groups = self._grouped(sites, self._teller(stage))
-        if len(groups) > MOST_ALIKE and stage in (Stage.CHIPS, Stage.POWER):
-            return {self._range(stage, sites): self._named(sites)}
-        return groups
-
-    def _teller(self, stage: Stage) -> Callable[[int], str]:
+        if stage == Stage.CHIPS:
+            return self._of_chips(sites)
+        if stage == Stage.POWER:
+            return self._of_power(sites)
+        if stage == Stage.RULE:
+            return self._grouped(sites, [str(self._gate.verdicts[site]) for site in sites])
+        if stage == Stage.LINK:
+            return self._grouped(sites, [self._of_link(site) for site in sites.tolist()])
         fixed = {
             Stage.LOST: "site is lost",
             Stage.DRAINED: "site is drained",
@@ -95,49 +95,43 @@ class _Story:
             Stage.JOINED: "the job already runs there",
             Stage.OTHERS: "has room, but too few other sites have",
         }
-        if stage in fixed:
-            return lambda _site: fixed[stage]
-        return {
-            Stage.RULE: lambda site: str(self._gate.verdicts[site]),
-            Stage.CHIPS: self._of_chips,
-            Stage.POWER: self._of_power,
-            Stage.LINK: lambda site: f"no link to {names(self._board, self._unlinked(site))}",
-        }[stage]
-
-    def _grouped(self, sites: Ints, teller: Callable[[int], str]) -> dict[str, list[str]]:
-        groups: dict[str, list[str]] = {}
-        for site in sites.tolist():
-            groups.setdefault(teller(site), []).append(self._board.snapshot.sites.names[site])
-        return groups
+        return {fixed[stage]: self._named(sites)}
 
     def _named(self, sites: Ints) -> list[str]:
         return [self._board.snapshot.sites.names[site] for site in sites.tolist()]
 
-    def _of_chips(self, site: int) -> str:
-        row = self._row[site]
-        free = self._ledger.free[self._columns.rows[row]]
-        return f"{free} of {self._columns.chips[row]} {self._ask.kind} free"
+    def _grouped(self, sites: Ints, texts: list[str]) -> dict[str, list[str]]:
+        groups: dict[str, list[str]] = {}
+        for name, text in zip(self._named(sites), texts, strict=True):
+            groups.setdefault(text, []).append(name)
+        return groups
 
-    def _of_power(self, site: int) -> str:
-        cap = self._board.snapshot.sites.power_cap[site]
-        free, needed = self._watts(site)
-        return (
-            f"power: {si(free, 'W')} free under the cap of {si(cap, 'W')}, {si(needed, 'W')} needed"
-        )
+    def _of_link(self, site: int) -> str:
+        width, partners = self._board.snapshot.sites.bandwidth[site], self._partners()
+        return f"no link to {names(self._board, partners[width[partners] <= 0].tolist())}"
 
-    def _watts(self, site: int) -> tuple[float, float]:
-        needed = self._part * float(self._columns.watts[self._row[site]])
-        return max(0.0, float(self._ledger.headroom[site])), needed
-
-    def _range(self, stage: Stage, sites: Ints) -> str:
+    def _of_chips(self, sites: Ints) -> dict[str, list[str]]:
         rows = self._row[sites]
-        if stage == Stage.CHIPS:
-            free, chips = self._ledger.free[self._columns.rows[rows]], self._columns.chips[rows]
-            return f"{_span(free)} of {_span(chips)} {self._ask.kind} free"
-        free_watts = np.maximum(self._ledger.headroom[sites], 0.0)
-        needed = self._part * float(self._columns.watts[rows].max())
-        low, high = si(float(free_watts.min()), "W"), si(float(free_watts.max()), "W")
-        return f"power: {low} to {high} free under the caps, {si(needed, 'W')} needed"
+        free, chips = self._ledger.free[self._columns.rows[rows]], self._columns.chips[rows]
+        pairs = list(zip(free.tolist(), chips.tolist(), strict=True))
+        if len(set(pairs)) > MOST_ALIKE:
+            return {f"{_span(free)} of {_span(chips)} {self._ask.kind} free": self._named(sites)}
+        return self._grouped(sites, [f"{f} of {c} {self._ask.kind} free" for f, c in pairs])
+
+    def _of_power(self, sites: Ints) -> dict[str, list[str]]:
+        free = np.maximum(self._ledger.headroom[sites], 0.0).tolist()
+        caps = self._board.snapshot.sites.power_cap[sites].tolist()
+        needed = (self._part * self._columns.watts[self._row[sites]]).tolist()
+        rows = list(zip(free, caps, needed, strict=True))
+        if len(set(rows)) > MOST_ALIKE:
+            low, high, most = si(min(free), "W"), si(max(free), "W"), si(max(needed), "W")
+            text = f"power: {low} to {high} free under the caps, {most} needed"
+            return {text: self._named(sites)}
+        return self._grouped(sites, [_power(*row) for row in rows])
+
+
+def _power(free: float, cap: float, needed: float) -> str:
+    return f"power: {si(free, 'W')} free under the cap of {si(cap, 'W')}, {si(needed, 'W')} needed"
 
 
 def _span(values: Ints) -> str:

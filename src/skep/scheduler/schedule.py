@@ -36,7 +36,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float) -> Plan:
     # 2. Order: priority, age, id.
     for job in ordered(snapshot.waiting):
         shape, key = snapshot.shapes[job.shape], (job.shape, job.repair)
-        away = turned_away(job, shape, policy, now)
+        away = turned_away(job, shape, board, now)
         # What was refused in this cycle stays refused in it: the ledger only falls.
         if refusal := away or refused.get(key):
             refusals.append(_same(refusal, job))
@@ -57,7 +57,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float) -> Plan:
 def _first_fit(
     board: Board, ledger: Ledger, job: Waiting, shape: Shape
 ) -> tuple[Ask, Choice] | None:
-    left = quota_left(board.policy, ledger, shape.queue)
+    left = quota_left(board, ledger, shape.queue)
     for ask in asks_of(job, shape, board, ledger):
         if ask.least <= left:
             within = ask if ask.most <= left else replace(ask, most=int(left))
