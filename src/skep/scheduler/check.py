@@ -12,8 +12,9 @@ from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
 from skep.scheduler.explain import wanted
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.outlook import fits, most, sites_needed
+from skep.scheduler.outlook import most, sites_needed
 from skep.scheduler.room import free_in_nodes
+from skep.scheduler.search import possible
 
 
 def admissible(spec: Job, snapshot: Snapshot, policy: Policy, user: str = "") -> None:
@@ -69,7 +70,7 @@ def _problem(board: Board, ledger: Ledger, ask: Ask, spec: Job) -> InputError | 
         allowed = f"allowed: {total} or fewer, the pool has {total} {ask.kind}"
         return InputError(field, ask.least, allowed)
     rooms = free_in_nodes(columns, ledger, ask)
-    if fits(board, ask, rooms):
+    if possible(columns, rooms, ask):
         return None
     return InputError(field, ask.least, _advice(board, ask, rooms))
 

@@ -52,6 +52,8 @@ def _summary(board: Board, views: list[Outlook], never: bool) -> str:
             parts.append(f"{wanted(view.ask)}: no site has this kind")
         elif never:
             parts.append(f"{wanted(view.ask)}: the whole pool, all free, gives {view.most_ever}")
+        elif not view.most_now and int(view.now.sum()) >= view.ask.least:
+            parts.append(f"{wanted(view.ask)}: no such sites with links between them were found")
         else:
             parts.append(f"{wanted(view.ask)}: {view.most_now} could be had now")
     return "needs " + "; or ".join(parts)

@@ -11,7 +11,7 @@ from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.room import beside, free_in_nodes, powered, room
-from skep.scheduler.search import choose
+from skep.scheduler.search import choose, possible
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def outlook(board: Board, ledger: Ledger, ask: Ask) -> Outlook:
         allowed,
         most_now=most(board, ask, now),
         most_ever=most(board, ask, later),
-        ever=fits(board, ask, later),
+        ever=possible(board.columns(ask.kind), later, ask),
     )
 
 
@@ -56,12 +56,6 @@ def _room_ever(board: Board, ask: Ask, allowed: Bools) -> Ints:
 def _allowed_ever(board: Board, ask: Ask) -> Bools:
     columns, ever = board.columns(ask.kind), board.gate(ask.queue, ask.kind).ever
     return ever & beside(board, columns, ask.others) if ask.others else ever
-
-
-def fits(board: Board, ask: Ask, rooms: Ints) -> bool:
-    """Whether some placement of ``ask`` goes into ``rooms``."""
-    columns = board.columns(ask.kind)
-    return choose(columns, rooms, ask, np.zeros(len(rooms))) is not None
 
 
 def most(board: Board, ask: Ask, rooms: Ints) -> int:

@@ -8,8 +8,8 @@ from skep.model.placement import Share
 from skep.model.snapshot import Placement, Waiting
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board, Columns
+from skep.scheduler.clique import Choice
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.search import Choice
 
 
 def take(board: Board, ledger: Ledger, ask: Ask, choice: Choice) -> None:

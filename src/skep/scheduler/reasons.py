@@ -87,7 +87,7 @@ class _Story:
         if stage == Stage.RULE:
             return self._grouped(sites, [str(self._gate.verdicts[site]) for site in sites])
         if stage == Stage.LINK:
-            return self._grouped(sites, [self._of_link(site) for site in sites.tolist()])
+            return self._of_link(sites)
         fixed = {
             Stage.LOST: "site is lost",
             Stage.DRAINED: "site is drained",
@@ -106,9 +106,14 @@ class _Story:
             groups.setdefault(text, []).append(name)
         return groups
 
-    def _of_link(self, site: int) -> str:
-        width, partners = self._board.snapshot.sites.bandwidth[site], self._partners()
-        return f"no link to {names(self._board, partners[width[partners] <= 0].tolist())}"
+    def _of_link(self, sites: Ints) -> dict[str, list[str]]:
+        partners = self._partners()
+        lacking = self._board.snapshot.sites.bandwidth[np.ix_(sites, partners)] <= 0
+        if len(sites) <= MOST_ALIKE:
+            missing = [names(self._board, partners[row].tolist()) for row in lacking]
+            return self._grouped(sites, [f"no link to {others}" for others in missing])
+        count = _span(lacking.sum(axis=1))
+        return {f"no link to {count} of the {len(partners)} sites": self._named(sites)}
 
     def _of_chips(self, sites: Ints) -> dict[str, list[str]]:
         rows = self._row[sites]

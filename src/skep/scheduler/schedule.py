@@ -13,6 +13,7 @@ from skep.model.policy import Policy
 from skep.model.snapshot import Placement, Plan, Refusal, Shape, Snapshot, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
+from skep.scheduler.clique import Choice
 from skep.scheduler.explain import explain
 from skep.scheduler.gate import quota_left, turned_away
 from skep.scheduler.ledger import Ledger
@@ -20,7 +21,7 @@ from skep.scheduler.order import ordered
 from skep.scheduler.place import placement, take
 from skep.scheduler.room import room
 from skep.scheduler.score import scores
-from skep.scheduler.search import Choice, choose
+from skep.scheduler.search import choose
 
 
 def schedule(snapshot: Snapshot, policy: Policy, now: float) -> Plan:
