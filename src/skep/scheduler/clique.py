@@ -2,7 +2,7 @@
 
 With every site linked to every other the first try succeeds: a site is only picked if the roomiest
 of the rest can make up what is then missing, so nothing is ever taken back. With links between
-some sites only, this is a search for a clique, exact as long as a try takes ``BUDGET`` steps or fewer.
+some sites only, this is a search for a clique: exact where a try takes ``BUDGET`` steps or fewer.
 """
 
 from __future__ import annotations
