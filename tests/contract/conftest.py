@@ -20,8 +20,10 @@ from skep.engines.loading import Setting, load
 from skep.engines.procfs import start_ticks
 from skep.model.message import Order, RunReport
 from skep.model.site import Site
+from skep.sim.engine import SimulatedEngine
+from skep.sim.stint import Stint
 
-ENGINES = ("local",)
+ENGINES = ("local", "simulated")
 SITE = Site.model_validate(
     {
         "name": "a",
@@ -107,8 +109,20 @@ def _is_start(record: dict[str, Any], run: str, process: str) -> bool:
 
 
 def _make(name: str, folder: Path) -> Rig:
+    if name == "simulated":
+        engine = SimulatedEngine(time.monotonic, _stint, host=SITE.address, stop_takes=0.01)
+        return Rig(folder, lambda: engine, real=False)
     site = SITE.model_copy(update={"engine": name})
     return Rig(folder, lambda: load(Setting(site, folder)), real=name == "local")
+
+
+def _stint(order: Order) -> Stint:
+    """What the shell would do with the commands of the contract."""
+    word, _, number = order.spec.run.partition(" ")
+    setup = 0.05 if order.spec.setup else 0.0
+    if word == "exit":
+        return Stint(setup, 0.01, int(number), f"exit code {number}")
+    return Stint(setup, float(number) if word == "sleep" else 0.01)
 
 
 @pytest.fixture(params=ENGINES)

@@ -22,7 +22,7 @@ class SimulatedRun:
     stint: Stint
     taken_at: float
     ready_at: float
-    go: bool = False
+    go_at: float | None = None
     started_at: float | None = None
     over_at: float = float("inf")
     outcome: ObservedPhase = "succeeded"
@@ -81,9 +81,10 @@ class SimulatedEngine:
         self.wake(run.ready_at)
 
     def go(self, order: Order) -> None:
+        self.settle()
         run = self.runs.get(order.run)
-        if run is not None:
-            run.go = True
+        if run is not None and run.go_at is None:
+            run.go_at = self.clock()
             self.settle()
 
     def stop(self, run: str, grace: float, reason: str) -> None:
@@ -158,8 +159,9 @@ class SimulatedEngine:
         if self.lease is not None and now >= self.lease and fenced(run.order):
             takes = min(self.stop_takes, run.order.grace) if run.started_at is not None else 0.0
             run.ends(max(self.lease, run.taken_at) + takes, "stopped", None, FENCED)
-        if run.go and run.started_at is None and run.ready_at <= min(now, run.over_at):
-            self._start(run, now)
+        begin = float("inf") if run.go_at is None else max(run.go_at, run.ready_at)
+        if run.started_at is None and begin <= now and begin < run.over_at:
+            self._start(run, begin)
         if now >= run.over_at:
             run.settled = True
             if run.started_at is not None and run.outcome != "succeeded":

@@ -51,7 +51,8 @@ class SimulatedSite:
     # What the agent does
 
     def step(self) -> None:
-        """Look, decide and act, until nothing is left to do."""
+        """Look, decide and act, until nothing is left to do. Runs go on without an agent."""
+        self.engine.settle()
         while self.acts and self._act():
             continue
 
@@ -74,8 +75,7 @@ class SimulatedSite:
         return any(not isinstance(action, Stop) for action in actions)
 
     def report(self) -> Report:
-        """All that the site holds now, as its agent tells it."""
-        self.step()
+        """All that the site holds, as its agent saw it in its last step."""
         return self.desk.report()
 
     def hear(self, answer: Answer, sent: float) -> None:

@@ -190,8 +190,8 @@ class Twin:
     def contact(self, name: str) -> None:
         """One report of the site's agent and its answer, where both get through."""
         site, now = self.sites[name], self.agenda.now
+        site.step()
         if self.control is None or not site.talks:
-            site.step()
             return
         report = site.report()
         answer = self.deliver(self.control, name, report)
