@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
+from skep.model.placement import Share
 from skep.model.policy import Policy
-from skep.model.snapshot import Placement, Snapshot, Waiting
+from skep.model.snapshot import Placement, Plan, Repair, Snapshot, Waiting
 from skep.scheduler import schedule
 from skep.scheduler.commit import still_fits
 from skep.scheduler.order import ordered
@@ -37,67 +39,90 @@ def waiting_of(snapshot: Snapshot, job: str) -> Waiting:
     return next(w for w in snapshot.waiting if w.job == job)
 
 
-@settings(deadline=None)
-@given(worlds(), policies())
-def test_every_placement_holds_at_commit_one_after_the_other(
-    snapshot: Snapshot, policy: Policy
-) -> None:
+def check_commit(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
+    """Committed one after the other, each placement still holds when its turn comes."""
     world = snapshot
-    for placement in schedule(snapshot, policy, NOW).placements:
+    for placement in plan.placements:
         queue = snapshot.shapes[waiting_of(snapshot, placement.job).shape].queue
         assert still_fits(placement, world, policy, queue, NOW) is None
         world = after(world, placement, queue)
     assert (world.pools.free >= 0).all()
 
 
-@settings(deadline=None)
-@given(worlds(), policies())
-def test_gangs_are_whole_and_as_asked(snapshot: Snapshot, policy: Policy) -> None:
-    width = snapshot.sites.bandwidth
-    for placement in schedule(snapshot, policy, NOW).placements:
-        waiting = waiting_of(snapshot, placement.job)
-        shape, shares = snapshot.shapes[waiting.shape], placement.shares
-        rows = [snapshot.sites.names.index(s.site) for s in shares]
-        assert len(set(rows)) == len(rows)
-        assert all(width[a, b] > 0 for a in rows for b in rows)
-        assert len({s.chip for s in shares}) == 1
-        total = sum(s.chips for s in shares)
-        if waiting.repair:
-            (share,) = shares
-            asked = waiting.repair
-            assert (share.chip, share.chips, share.rank) == (asked.chip, asked.chips, asked.rank)
-            assert share.site not in asked.others
-            assert placement.repair
-            continue
-        assert shape.span.min <= len(shares) <= shape.span.most
-        assert [s.rank for s in shares] == list(range(len(shares)))
-        assert [s.chips for s in shares] == sorted((s.chips for s in shares), reverse=True)
-        counts = [c.count for c in shape.chips if c.kind in (None, shares[0].chip)]
-        if shape.elastic:
-            assert shape.elastic.min <= total <= shape.elastic.max
-        else:
-            assert total in counts
-        for share in shares:
-            node = next(
-                int(snapshot.pools.chips_per_node[p])
-                for p in range(len(snapshot.pools.kind))
-                if snapshot.sites.names[snapshot.pools.site[p]] == share.site
-                and snapshot.pools.index[p] == share.pool
-            )
-            assert share.nodes == -(-share.chips // node)
-            assert shape.per != "node" or share.chips % node == 0
+def check_gang(snapshot: Snapshot, placement: Placement) -> None:
+    """All that was asked for, of one kind, at different sites that are linked to each other."""
+    waiting = waiting_of(snapshot, placement.job)
+    shape, shares = snapshot.shapes[waiting.shape], placement.shares
+    rows = [snapshot.sites.names.index(s.site) for s in shares]
+    assert len(set(rows)) == len(rows)
+    assert all(snapshot.sites.bandwidth[a, b] > 0 for a in rows for b in rows)
+    assert len({s.chip for s in shares}) == 1
+    assert placement.repair == (waiting.repair is not None)
+    if waiting.repair:
+        check_repair(waiting.repair, shares)
+        return
+    total = sum(s.chips for s in shares)
+    assert shape.span.min <= len(shares) <= shape.span.most
+    assert [s.rank for s in shares] == list(range(len(shares)))
+    assert [s.chips for s in shares] == sorted((s.chips for s in shares), reverse=True)
+    if shape.elastic:
+        assert shape.elastic.min <= total <= shape.elastic.max
+    else:
+        assert total in [c.count for c in shape.chips if c.kind in (None, shares[0].chip)]
 
 
-@settings(deadline=None)
-@given(worlds(), policies())
-def test_each_waiting_job_gets_exactly_one_decision(snapshot: Snapshot, policy: Policy) -> None:
-    plan = schedule(snapshot, policy, NOW)
+def check_repair(asked: Repair, shares: tuple[Share, ...]) -> None:
+    (share,) = shares
+    assert (share.chip, share.chips, share.rank) == (asked.chip, asked.chips, asked.rank)
+    assert share.site not in asked.others
+
+
+def check_nodes(snapshot: Snapshot, placement: Placement) -> None:
+    """Nodes hold the chips, and are whole where the job asks for nodes."""
+    shape = snapshot.shapes[waiting_of(snapshot, placement.job).shape]
+    pools = snapshot.pools
+    for share in placement.shares:
+        site = snapshot.sites.names.index(share.site)
+        (pool,) = np.flatnonzero((pools.site == site) & (pools.index == share.pool))
+        node = int(pools.chips_per_node[pool])
+        assert share.nodes == -(-share.chips // node)
+        assert shape.per != "node" or share.chips % node == 0
+
+
+def check_decisions(snapshot: Snapshot, plan: Plan) -> None:
+    """Each job has one decision; each site one reason; the order is kept."""
     decided = [d.job for d in (*plan.placements, *plan.refusals)]
     assert sorted(decided) == sorted(w.job for w in snapshot.waiting)
-    order = [w.job for w in ordered(snapshot.waiting)]
-    assert [p.job for p in plan.placements] == [
-        j for j in order if j in {p.job for p in plan.placements}
-    ]
+    placed = [p.job for p in plan.placements]
+    assert placed == [w.job for w in ordered(snapshot.waiting) if w.job in set(placed)]
+    for refusal in plan.refusals:
+        assert refusal.reason
+        named = [name for names in refusal.sites.values() for name in names]
+        assert sorted(named) in ([], sorted(snapshot.sites.names))
+
+
+def check(snapshot: Snapshot, policy: Policy) -> None:
+    plan = schedule(snapshot, policy, NOW)
+    check_decisions(snapshot, plan)
+    check_commit(snapshot, policy, plan)
+    for placement in plan.placements:
+        check_gang(snapshot, placement)
+        check_nodes(snapshot, placement)
+
+
+@settings(deadline=None, max_examples=250)
+@given(worlds(), policies())
+def test_no_limit_is_broken_gangs_are_whole_each_job_has_one_decision(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    check(snapshot, policy)
+
+
+@pytest.mark.nightly
+@settings(deadline=None, max_examples=10_000)
+@given(worlds(most_jobs=12), policies())
+def test_no_limit_is_broken_by_many_jobs(snapshot: Snapshot, policy: Policy) -> None:
+    check(snapshot, policy)
 
 
 @settings(deadline=None)
@@ -118,14 +143,3 @@ def test_equal_snapshots_give_equal_plans_and_stay_as_they_are(
     assert snapshot.held == held
     for (part, name), before in arrays.items():
         assert np.array_equal(getattr(getattr(snapshot, part), name), before), name
-
-
-@settings(deadline=None)
-@given(worlds(), policies())
-def test_each_site_refuses_for_one_reason_and_each_refusal_says_why(
-    snapshot: Snapshot, policy: Policy
-) -> None:
-    for refusal in schedule(snapshot, policy, NOW).refusals:
-        assert refusal.reason
-        named = [name for names in refusal.sites.values() for name in names]
-        assert sorted(named) in ([], sorted(snapshot.sites.names))

@@ -74,7 +74,7 @@ def replace_kind(request: object) -> object:
     return request.model_copy(update={"kind": "cpu-core"})  # type: ignore[attr-defined]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(single(), st.sampled_from([0.0, 0.1]))
 def test_a_placement_is_found_whenever_one_exists(snapshot: Snapshot, margin: float) -> None:
     policy = Policy(power_margin=margin)

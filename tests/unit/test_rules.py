@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import re
+from pathlib import Path
 
 import pytest
 
+from skep.files.policy import load_policy
 from skep.model.policy import Rule
 from skep.rules import Decision, Facts, decide
 from skep.rules.decide import concerning, ever_allowed
@@ -68,3 +71,13 @@ def test_what_ends_or_begins_by_itself_is_not_forever() -> None:
 def test_concerning_keeps_only_rules_that_can_match() -> None:
     rules = (rule("a", queues=("x",)), rule("b", chips=("h100-sxm",)), rule("c", sites=("q",)))
     assert [r.id for r in concerning(rules, "default", "h100-sxm")] == ["b", "c"]
+
+
+def test_the_example_of_the_guide_is_a_policy(tmp_path: Path) -> None:
+    guide = Path(__file__).parents[2] / "docs/guides/policy-file.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL)
+    file = tmp_path / "policy.yaml"
+    file.write_text(block)
+    policy = load_policy(file)
+    here = Facts("default", "h100-sxm", "x", "CN")
+    assert decide(policy.rules, here, DAY).verdict == "needs licence"
