@@ -256,3 +256,11 @@ def test_equal_jobs_share_one_explanation() -> None:
     first, second = plan.refusals
     assert (first.job, second.job) == ("j2", "j1")
     assert first.sites is second.sites
+
+
+def test_parts_of_nodes_at_several_sites_make_no_whole_node() -> None:
+    rows = (site("ash", pool(4, node=2, free=3)), site("elm", pool(4, node=2, free=3)))
+    assert placed(world(*rows, jobs=[job(4, span=2, per="node")])) == {"j1": {"ash": 2, "elm": 2}}
+    assert not placed(world(*rows, jobs=[job(6, span=2, per="node")]))
+    elastic = job(6, span=2, per="node", elastic=(2, 6))
+    assert placed(world(*rows, jobs=[elastic])) == {"j1": {"ash": 2, "elm": 2}}
