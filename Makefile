@@ -44,6 +44,7 @@ bench: $(STAMP) ## benchmarks, each prints a table
 
 schemas: $(STAMP) ## write the JSON Schemas of the files again
 	@$(BIN)/python -m skep.files.schema
+	@$(BIN)/python -m skep.sim.schema
 
 lock: $(STAMP) ## pin what is installed now in constraints.txt
 	@{ echo '# The versions that CI tests. Regenerate with `make lock`.'; \

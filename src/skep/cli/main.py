@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skep.cli import ask, logs, pool, run, schema, top
+from skep.cli import ask, logs, pool, run, schema, simulate, top
 from skep.errors import InputError, SkepError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -35,6 +35,7 @@ COMMANDS = (
     pool.down,
     ask.sites,
     top.top,
+    simulate.simulate,
     schema.schema,
 )
 for _command in COMMANDS:

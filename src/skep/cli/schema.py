@@ -14,13 +14,14 @@ class Kind(StrEnum):
     job = "job"
     pool = "pool"
     policy = "policy"
+    scenario = "scenario"
 
 
 def schema(
     kind: Annotated[Kind, typer.Argument(help="Which file.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="The same: it is JSON.")] = False,
 ) -> None:
-    """Print the JSON Schema of a job, pool or policy file."""
+    """Print the JSON Schema of a job, pool, policy or scenario file."""
     from skep.files.schema import schema_text
 
     del as_json  # there is no other form

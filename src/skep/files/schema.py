@@ -44,7 +44,11 @@ _QUANTITIES = {
 
 def file_schemas() -> dict[str, dict[str, Any]]:
     """The schemas by name: ``job``, ``pool``, ``policy``."""
-    return {"job": _job(), "pool": _file(Pool, "pool"), "policy": _file(Policy, "policy")}
+    return {
+        "job": _job(),
+        "pool": file_schema(Pool, "pool"),
+        "policy": file_schema(Policy, "policy"),
+    }
 
 
 def schema_text(name: str) -> str:
@@ -68,7 +72,8 @@ def write_schemas(folder: Path) -> list[Path]:
     return files
 
 
-def _file(model: type[BaseModel], name: str) -> dict[str, Any]:
+def file_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
+    """The schema of a file that holds ``model``, quantities in their text forms included."""
     schema = model.model_json_schema()
     for found in set(_models(model)):
         node = schema if found is model else schema["$defs"][found.__name__]
@@ -78,7 +83,7 @@ def _file(model: type[BaseModel], name: str) -> dict[str, Any]:
 
 
 def _job() -> dict[str, Any]:
-    schema = _file(Job, "job")
+    schema = file_schema(Job, "job")
     fields = {name: schema["properties"][name] for name in JOB_FIELDS}
     request = {**schema["$defs"]["ChipRequest"], "required": []}
     schema["$defs"]["ChipRequest"] = request

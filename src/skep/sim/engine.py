@@ -156,16 +156,20 @@ class SimulatedEngine:
                 self._settle(run, now)
 
     def _settle(self, run: SimulatedRun, now: float) -> None:
-        if self.lease is not None and now >= self.lease and fenced(run.order):
-            takes = min(self.stop_takes, run.order.grace) if run.started_at is not None else 0.0
-            run.ends(max(self.lease, run.taken_at) + takes, "stopped", None, FENCED)
         begin = float("inf") if run.go_at is None else max(run.go_at, run.ready_at)
-        if run.started_at is None and begin <= now and begin < run.over_at:
+        if run.started_at is None and begin <= now and begin < min(run.over_at, self._fence(run)):
             self._start(run, begin)
+        if now >= (fence := self._fence(run)):
+            takes = min(self.stop_takes, run.order.grace) if run.started_at is not None else 0.0
+            run.ends(max(fence, run.taken_at) + takes, "stopped", None, FENCED)
         if now >= run.over_at:
             run.settled = True
             if run.started_at is not None and run.outcome != "succeeded":
                 self.interrupted(run.order, run.stint, run.over_at - run.started_at)
+
+    def _fence(self, run: SimulatedRun) -> float:
+        """When the run must end because the site has no lease any more."""
+        return self.lease if self.lease is not None and fenced(run.order) else float("inf")
 
     def _start(self, run: SimulatedRun, now: float) -> None:
         run.started_at = now
