@@ -34,6 +34,7 @@ class TinyGPT(nn.Module):
         super().__init__()
         self.context = context
         self.bytes, self.places = nn.Embedding(256, width), nn.Embedding(context, width)
+        self.earlier = nn.ModuleList(nn.Embedding(256, width) for _ in range(3))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 256)
         self.apply(_small)
@@ -43,6 +44,8 @@ class TinyGPT(nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy (nats per byte) of predicting ``y`` from ``x``, both (batch, time)."""
         h = self.bytes(x) + self.places.weight[: x.shape[1]]
+        for back, table in enumerate(self.earlier, start=1):
+            h = h + F.pad(table(x[:, :-back]), (0, 0, back, 0))
         for block in self.blocks:
             h = block(h)
         logits = self.head(self.norm(h)) + self.pairs(x)
