@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from skep.errors import StoreError
 from skep.model.event import SiteJoined, SiteLost, SiteReturned
+from skep.model.message import RunReport
 from skep.model.policy import Policy
 from tests.pilot import LEASE, Pilot
+from tests.trouble import FullDisk
 
 SILENT = LEASE.duration + LEASE.grace
 
@@ -151,6 +156,31 @@ def test_an_older_report_that_comes_late_changes_nothing() -> None:
     pilot.held["a"].clear()
     pilot.report("a", 2, number=1, known=10**15)
     assert len(pilot.events()) == log
+
+
+def test_whoever_is_answered_has_a_lease() -> None:
+    """Also one whose report came after a later one: its agent counts on the answer all the same."""
+    pilot = one_running()
+    pilot.report("a", 1.0, number=100)
+    pilot.report("a", 41.0, number=50)
+    pilot.beat(40.0 + SILENT, "b")
+    assert pilot.live() == {"job-a1-a": "running"}
+    pilot.beat(41.0 + SILENT, "b")
+    assert pilot.run("job-a1-a").phase == "lost"
+
+
+def test_a_report_that_could_not_be_written_down_outdates_no_other() -> None:
+    store = FullDisk(random.Random(0), 0.0)
+    pilot = Pilot(1, store=store)
+    pilot.submit()
+    pilot.held["a"]["job-a1-a"] = RunReport(run="job-a1-a", phase="running")
+    store.share = 1.0
+    with pytest.raises(StoreError):
+        pilot.report("a", 1.0, number=100)
+    store.share = 0.0
+    pilot.report("a", 2.0, number=50)
+    assert pilot.live() == {"job-a1-a": "running"}
+    pilot.check()
 
 
 def test_a_new_control_plane_gives_every_site_a_fresh_lease() -> None:

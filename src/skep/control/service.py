@@ -150,7 +150,9 @@ class Control:
             draft = Draft(self.world)
             sites.take_report(self.world, draft, self.policy, site, report, now)
             draft.commit(self.store)
-            self.world.heard[site] = now
+            self._numbers[site] = (report.agent, report.number)
+        # Whoever is answered may count on a lease: also one whose report came late.
+        self.world.heard[site] = now
         return self.answer(site, report, acknowledged)
 
     def answer(self, site: str, report: Report, acknowledged: Mapping[str, int]) -> Answer:
@@ -165,10 +167,7 @@ class Control:
 
     def _in_order(self, site: str, report: Report) -> bool:
         agent, number = self._numbers.get(site, ("", -1))
-        if agent == report.agent and report.number < number:
-            return False
-        self._numbers[site] = (report.agent, report.number)
-        return True
+        return agent != report.agent or report.number >= number
 
     def sites(self, now: float) -> tuple[SiteView, ...]:
         """Every site of the pool."""
