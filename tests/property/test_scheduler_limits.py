@@ -12,8 +12,8 @@ from skep.model.placement import Share
 from skep.model.policy import Policy
 from skep.model.snapshot import Placement, Plan, Repair, Snapshot, Waiting
 from skep.scheduler import schedule
-from skep.scheduler.commit import still_fits
 from skep.scheduler.order import ordered
+from tests.oracle import still_fits
 from tests.worlds import NOW, policies, worlds
 
 

@@ -294,7 +294,7 @@ ACTIONS = st.sampled_from(
 
 
 @given(st.lists(ACTIONS, max_size=8), st.sampled_from("abc"))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_happens_all_end_on_one_anchor(actions, alone):
     network, attempts = Network("a", "b", "c"), {"a": 1, "b": 1, "c": 1}
     network.run(1.5)

@@ -51,7 +51,7 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     snapshot = take_snapshot(world, policy, clean, now)
     plan = schedule(snapshot, policy, now)
     # 4. Commit, each decision against the job's version and the limits as they are now.
-    draft, room = Draft(world), Room(world, policy)
+    draft, room = Draft(world), Room(world, policy, now)
     for placement in plan.placements:
         _place(world, draft, room, placement, now)
     for refusal in plan.refusals:

@@ -6,12 +6,15 @@ one plan cannot break a limit together either. It shares no code with the schedu
 
 from __future__ import annotations
 
+import datetime
 from collections import defaultdict
 
 from skep.control.world import World
+from skep.model.placement import Share
 from skep.model.policy import Policy
 from skep.model.snapshot import Placement
 from skep.model.state import JobState
+from skep.rules.decide import Facts, decide
 
 # Watts: caps and draws are sums of floats.
 _ROUNDING = 1e-6
@@ -20,8 +23,9 @@ _ROUNDING = 1e-6
 class Room:
     """What is left of chips, power and quota while a plan is committed."""
 
-    def __init__(self, world: World, policy: Policy) -> None:
+    def __init__(self, world: World, policy: Policy, now: float) -> None:
         self._world, self._policy = world, policy
+        self._date = datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()
         self._chips: dict[tuple[str, int], int] = defaultdict(int)
         self._power: dict[str, float] = defaultdict(float)
         self._held: dict[str, int] = defaultdict(int)
@@ -41,8 +45,8 @@ class Room:
             return "the placement has no shares"
         for share in placement.shares:
             site, row = share.site, self._world.topology.row[share.site]
-            if self._world.sites[site].phase != "up":
-                return f"{site} is not up"
+            if reason := self._forbidden(job, share):
+                return reason
             free = self._world.free_of(site, share.pool) - self._chips[site, share.pool]
             if share.chips > free:
                 return f"{site} has {free} {share.chip} free, {share.chips} were given"
@@ -51,6 +55,17 @@ class Room:
             if drawn > cap + _ROUNDING:
                 return f"{site} would draw {drawn:.0f} W above {cap:.0f} W"
         return self._over_quota(job, sum(share.chips for share in placement.shares))
+
+    def _forbidden(self, job: JobState, share: Share) -> str:
+        site = share.site
+        if self._world.sites[site].phase != "up":
+            return f"{site} is not up"
+        if site in self._policy.drained:
+            return f"{site} is drained"
+        country = self._world.topology.countries[self._world.topology.row[site]]
+        facts = Facts(job.spec.queue, share.chip, site, country)
+        decision = decide(self._policy.rules, facts, self._date)
+        return "" if decision.allowed else f"{site}: {decision}"
 
     def _over_quota(self, job: JobState, chips: int) -> str:
         queue = self._policy.queue(job.spec.queue)

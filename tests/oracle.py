@@ -1,4 +1,4 @@
-"""Commit: whether a decision still holds in the world as it is now.
+"""The oracle of the scheduler's properties: whether a decision holds, counted another way.
 
 Counted share by share from the snapshot alone, without the masks and the ledger that made the
 decision, so that a mistake there cannot pass here.
