@@ -66,6 +66,7 @@ class Trouble:
     slow: float = 0.0  # messages take up to so many seconds
     lost: float = 0.0  # so large a part of them never arrives
     full: float = 0.0  # so large a part of writes fails
+    skew: tuple[float, ...] = ()  # by which the sites' clocks are ahead
     setup: float = 5.0
     stop_takes: float = 1.0
     seed: int = 0
@@ -97,7 +98,8 @@ class TroubledTwin(Twin):
         store = FullDisk(self.chance, 0.0)
         times = EngineTimes(setup=trouble.setup, stop=trouble.stop_takes, checkpoint=20.0)
         electricity = Electricity(columns, START, on=False)
-        super().__init__(columns, trouble.policy, store, electricity, START, times)
+        skew = dict(zip(NAMES, trouble.skew, strict=False))
+        super().__init__(columns, trouble.policy, store, electricity, START, times, skew)
         store.share = trouble.full
         self.disk = store
         self.steps = 0
@@ -118,8 +120,8 @@ class TroubledTwin(Twin):
         site.step()
         if not site.talks or delay is None:
             return
-        report, sent = site.report(), self.agenda.now
-        self.agenda.at(sent + delay, partial(self._arrive, name, report, sent))
+        report, sent = site.report(), site.engine.clock()
+        self.agenda.at(self.agenda.now + delay, partial(self._arrive, name, report, sent))
 
     def _arrive(self, name: str, report: Report, sent: float) -> None:
         back, control = self._delay(), self.control
@@ -153,7 +155,7 @@ class TroubledTwin(Twin):
             for run in site.engine.runs.values():
                 known = control.world.jobs[run.order.job].runs[run.order.run]
                 given_up = known.phase == "lost" and not fenced(run.order)
-                alive = run.runs_at(self.agenda.now)
+                alive = run.runs_at(site.engine.clock())
                 assert not (alive and known.ended and not given_up), (run, known)
 
     def cancel(self, row: int) -> None:
@@ -227,6 +229,7 @@ def troubles(draw: st.DrawFn) -> Trouble:
         slow=draw(st.sampled_from([0.0, 0.0, 2.0, 40.0])),
         lost=draw(st.sampled_from([0.0, 0.0, 0.1, 0.5])),
         full=draw(st.sampled_from([0.0, 0.0, 0.1, 0.5])),
+        skew=draw(st.sampled_from([(), (), (3600.0, -7200.0, 0.0), (0.0, 1e6, -5.0)])),
         setup=draw(st.sampled_from([0.0, 5.0])),
         stop_takes=draw(st.sampled_from([0.0, 1.0, 30.0])),
         seed=draw(st.integers(0, 2**16)),

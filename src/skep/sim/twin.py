@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -47,13 +47,16 @@ class Twin:
         electricity: Electricity,
         start: float,
         times: EngineTimes,
+        skew: Mapping[str, float] | None = None,
     ) -> None:
+        """``skew``: by how many s the clock of a site is ahead."""
         self.topology, self.policy, self.store = topology, policy, store
         self.electricity, self.start, self.agenda = electricity, start, Agenda(start)
         self.durations: dict[str, float] = {}
         self.exit_codes: dict[str, int] = {}
         self.effort = Effort(self.durations, times.setup, times.checkpoint, self.exit_codes)
         self.watch, self.meter = Watch(), Meter(topology, start)
+        self.skew = skew or {}
         self.sites = {name: self._site(name, times) for name in topology.names}
         self.control: Control | None = None
         self.acknowledged: set[str] = set()
@@ -66,9 +69,10 @@ class Twin:
         self.start_control()
 
     def _site(self, name: str, times: EngineTimes) -> SimulatedSite:
-        effort, takes = self.effort, times.stop
-        engine = SimulatedEngine(self.agenda, effort.plan, effort.interrupted, stop_takes=takes)
-        engine.wake = lambda when: self.agenda.at(when, partial(self.contact, name))
+        effort, takes, skew = self.effort, times.stop, self.skew.get(name, 0.0)
+        clock = (lambda: self.agenda.now + skew) if skew else self.agenda
+        engine = SimulatedEngine(clock, effort.plan, effort.interrupted, stop_takes=takes)
+        engine.wake = lambda when: self.agenda.at(when - skew, partial(self.contact, name))
         engine.started = partial(self.watch.started, engine)
         return SimulatedSite(name, engine)
 
@@ -189,14 +193,14 @@ class Twin:
 
     def contact(self, name: str) -> None:
         """One report of the site's agent and its answer, where both get through."""
-        site, now = self.sites[name], self.agenda.now
+        site = self.sites[name]
         site.step()
         if self.control is None or not site.talks:
             return
-        report = site.report()
+        report, sent = site.report(), site.engine.clock()
         answer = self.deliver(self.control, name, report)
         if answer is not None:
-            self.hear(name, report, answer, now)
+            self.hear(name, report, answer, sent)
 
     def deliver(self, control: Control, name: str, report: Report) -> Answer | None:
         """The control plane takes a report; None where it cannot write."""
@@ -208,7 +212,7 @@ class Twin:
         return answer
 
     def hear(self, name: str, report: Report, answer: Answer, sent: float) -> None:
-        """The agent takes the answer to its report."""
+        """The agent takes the answer to a report that it sent at ``sent`` on its own clock."""
         site = self.sites[name]
         site.hear(answer, sent)
         if site.has_news(report):

@@ -35,9 +35,9 @@ class Watch:
         share = self._shares[run.order.job, run.order.share.rank]
         for place, other in share:
             place.settle()
-            if other.runs_at(now):
+            if other.runs_at(place.clock()):
                 self._say(now, f"runs {other.order.run} and {name} of one share live at once")
-        share[:] = [(place, other) for place, other in share if other.runs_at(now)]
+        share[:] = [(place, other) for place, other in share if other.runs_at(place.clock())]
         share.append((engine, run))
 
     def check(self, world: World, policy: Policy, now: float) -> None:
