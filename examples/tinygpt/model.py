@@ -28,7 +28,7 @@ class Block(nn.Module):
 
 
 class TinyGPT(nn.Module):
-    """Predicts the next byte; 237,184 parameters as it stands."""
+    """Predicts the next byte; 351,872 parameters as it stands."""
 
     def __init__(self, layers: int = 4, width: int = 64, heads: int = 4, context: int = 64) -> None:
         super().__init__()

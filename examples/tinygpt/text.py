@@ -41,13 +41,14 @@ def _array(parts: list[bytes]) -> np.ndarray:
 
 
 def batches(
-    text: np.ndarray, batch: int, context: int, seed: int, shard: int, shards: int
+    text: np.ndarray, batch: int, context: int, seed: list[int], shard: int, shards: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """For ever, random windows of this shard's own blocks of the text: (x, y), int64.
 
-    Blocks are dealt out in turn, so that all shards are of the same kind and none overlap.
+    Blocks are dealt out in turn, so that all shards are of the same kind and none overlap. Ranks
+    of one site share its shard and differ by ``seed``.
     """
-    chance = np.random.default_rng([seed, shard])
+    chance = np.random.default_rng(seed)
     count = (len(text) - context - 1) // (BLOCK * shards)
     while True:
         blocks = chance.integers(0, count, batch) * shards + shard

@@ -30,7 +30,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=limit, help="end after so many seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=2, help="windows per step and rank")
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--warmup", type=int, default=30, help="steps")
     parser.add_argument("--eval-every", type=int, default=20, help="rounds; 0: only at the end")
     chosen = parser.parse_args()
@@ -75,8 +75,8 @@ def main() -> None:
     model = DistributedDataParallel(inner) if world > 1 else inner
     optimizer = torch.optim.AdamW(model.parameters(), lr=chosen.lr, weight_decay=0.1, fused=True)
     training, unseen = text.load()
-    shard, shards = site * 64 + rank, sites * 64
-    loader = text.batches(training, chosen.batch, inner.context, chosen.seed, shard, shards)
+    chance = [chosen.seed, site, rank]
+    loader = text.batches(training, chosen.batch, inner.context, chance, site, sites)
     glance = text.evaluation(unseen, 64, inner.context)
     evaluated = step = 0
 

@@ -27,7 +27,7 @@ class Outer:
     """Learning rate and momentum of the outer step."""
 
     lr: float = 1.0
-    momentum: float = 0.5
+    momentum: float = 0.0
 
 
 PLAIN = Outer(1.0, 0.0)  # a weighted average, nothing more
