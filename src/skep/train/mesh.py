@@ -21,6 +21,8 @@ from skep.train.member import Member, supersedes
 from skep.train.wire import Traffic, Wire
 
 BACKOFF_S = (0.1, 3.0)
+# A peer that starts a little later is no news: told once the pause has grown so many times.
+PATIENT = 8
 SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
 FLUSH_S = 5.0
 SITES = 1024  # addresses that may be learned from others
@@ -129,17 +131,19 @@ class Mesh:
     async def _keep_dialling(self, site: str, address: str) -> None:
         pause = BACKOFF_S[0]
         while True:
-            if site in self.peers or await self._dial(site, address):
+            lasting = pause >= PATIENT * BACKOFF_S[0]
+            if site in self.peers or await self._dial(site, address, lasting):
                 pause = BACKOFF_S[0]
             else:
                 pause = min(2 * pause, BACKOFF_S[1])
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))
 
-    async def _dial(self, site: str, address: str) -> bool:
+    async def _dial(self, site: str, address: str, lasting: bool) -> bool:
         try:
             streams = await dial(address, self._proxy)
         except OSError as error:
-            self._tell(site, f"{site} at {address} is not reachable yet: {error}")
+            if lasting:
+                self._tell(site, f"{site} at {address} is not reachable yet: {error}")
             return False
         wire = Wire(*streams, self.traffic)
         member = await self._shake(handshake.greet, wire, site)
