@@ -95,6 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise SkepError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.listen(1024)  # before the address is announced: whoever reads it may connect
     return listener
 
 

@@ -41,9 +41,10 @@ class Draft:
             return
         known = self._world.jobs
         expect = {job: known[job].version if job in known else 0 for job in self._jobs}
-        store.append(
+        logged = store.append(
             self.events, jobs=self._jobs.values(), sites=self._sites.values(), expect=expect
         )
+        self._world.seq = logged[-1].seq
         for job in self._jobs.values():
             self._world.put(job)
         self._world.sites.update(self._sites)

@@ -50,7 +50,7 @@ class Control:
         self._token_of = token_of
         self._numbers: dict[str, tuple[str, int]] = {}  # site -> (agent, last report's number)
         loaded = store.load()
-        self.seq = loaded.seq
+        self.world.seq = loaded.seq
         self.world.load(loaded.jobs, loaded.sites, now)
 
     # Jobs
@@ -197,7 +197,7 @@ class Control:
         return Health(
             pool=self.topology.pool.name,
             version=version,
-            seq=self.seq,
+            seq=self.world.seq,
             sites_up=sum(s.phase == "up" for s in self.world.sites.values()),
             sites=len(self.world.sites),
             waiting=sum(s.phase == "waiting" for s in active),

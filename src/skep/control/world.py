@@ -21,6 +21,7 @@ class World:
 
     def __init__(self, topology: Topology, first_revision: int = 0) -> None:
         self.topology = topology
+        self.seq = 0  # number of the last event
         self.jobs: dict[str, JobState] = {}
         self.sites = {name: SiteState(name) for name in topology.names}
         self.heard: dict[str, float] = {}  # site -> when its agent last reported
