@@ -1,0 +1,99 @@
+"""What the performance model knows of a chip and of the machines it sits in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["calibrated", "few rows", "never measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Constants of one chip kind under one software stack, fitted to measured runs.
+
+    Every one is a share, a size or a time with a meaning (docs/models/performance.md); none belongs
+    to a single run. ``rows`` is how many measured runs the chip and the stack were fitted to.
+    """
+
+    stack: str = "shared"
+    status: Status = "never measured"
+    rows: int = 0
+    gemm: float = 0.70
+    """Share of the peak that large matrix products reach inside a real step."""
+    gemm_low: float = 0.60
+    """The same where the dtype has fewer than 16 bits (of that dtype's peak)."""
+    half_m: float = 90.0
+    """Rows (tokens) at which a product reaches half of that share."""
+    half_n: float = 90.0
+    """Columns at which it does (of the part on one chip)."""
+    half_k: float = 130.0
+    """Inner size at which it does."""
+    attention: float = 0.45
+    """Share of the 16-bit peak that the attention kernel reaches."""
+    memory: float = 0.75
+    """Share of the memory bandwidth that element-wise kernels reach."""
+    passes: float = 24.0
+    """Passes over the (tokens x hidden) activations per layer outside products, forward."""
+    launch: float = 5e-6
+    """s that the host adds per kernel which the chip cannot hide (small kernels)."""
+    scale_up: float = 0.75
+    """Share of the scale-up bandwidth that large collectives reach."""
+    scale_out: float = 0.75
+    """Share of the NIC bandwidth that they reach."""
+    latency_up: float = 8e-6
+    """s per collective within a scale-up domain, and per doubling of its members."""
+    latency_out: float = 15e-6
+    """s per collective across domains, and per doubling of the domains."""
+    hide_tp: float = 0.0
+    """Share of tensor-parallel traffic hidden behind products where the layout overlaps it."""
+    hide_dp: float = 0.7
+    """Share of the backward time that gradient traffic may hide behind."""
+    step: float = 0.02
+    """s of each step that nothing of the above explains (host, data, optimizer launches)."""
+    jitter: float = 0.005
+    """Growth of the step per doubling of the chips beyond eight."""
+    spread: tuple[float, float] = (0.30, 0.60)
+    """Relative error below and above the answer that holds 80 % of held-out runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipFacts:
+    """A chip as the model sees it: dense peaks by dtype (FLOP/s), bytes, bytes/s, W.
+
+    ``None`` is not published. ``scale_up`` and ``scale_out`` are bytes/s of one chip in one
+    direction; ``domain`` chips share the scale-up fabric; ``node_chips`` share one host.
+    """
+
+    kind: str
+    peaks: Mapping[str, float]
+    memory: float
+    memory_bandwidth: float
+    scale_up: float
+    domain: int
+    scale_out: float
+    node_chips: int = 8
+    idle_power: float = 0.0
+    busy_power: float = 0.0
+    price: float | None = None
+    efficiency: Efficiency = field(default_factory=Efficiency)
+
+    def peak(self, dtype: str) -> float:
+        """FLOP/s of products in ``dtype``: the next wider format that the chip has.
+
+        A chip without fp8 computes an fp8 workload in 16 bits; fp16 and bf16 stand for each other.
+        """
+        for name in _WIDER[dtype]:
+            if name in self.peaks:
+                return self.peaks[name]
+        return max(self.peaks.values())
+
+
+_WIDER = {
+    "nvfp4": ("fp4", "fp8", "bf16", "fp16"),
+    "mxfp8": ("fp8", "bf16", "fp16"),
+    "fp8": ("fp8", "bf16", "fp16"),
+    "bf16": ("bf16", "fp16"),
+    "fp16": ("fp16", "bf16"),
+}
