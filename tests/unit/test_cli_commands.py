@@ -174,7 +174,7 @@ def test_a_submit_sends_the_file_with_what_the_options_say(
     spec = json.loads(plane.asked[-1].content)["spec"]
     assert (spec["name"], spec["priority"]) == ("other", 7)
     assert spec["env"] == {"A": "1", "B": "x=y"}
-    assert spec["chips"] == [{"kind": "cpu-core", "count": 3}]
+    assert spec["chips"] == [{"kind": "cpu-core", "count": 3, "as_good_as": None, "kinds": []}]
     assert json.loads(capsys.readouterr().out)["id"] == "train-1a"
 
 

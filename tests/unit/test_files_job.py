@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skep.errors import InputError
 from skep.files.job import JOB_FIELDS, job_from_mapping, job_mapping, load_job
 from skep.files.load import load_any
-from skep.model.job import ChipRequest, Elastic, Job, Span
+from skep.model.job import ChipRequest, Elastic, Job, Span, Worth
 
 BASE = "name: a\nrun: b\n"
 
@@ -41,6 +41,10 @@ def test_a_name_and_a_command_are_enough() -> None:
         ("{kind: h100-sxm, count: 512}", (ChipRequest(kind="h100-sxm", count=512),)),
         ("{kind: h100-sxm}", (ChipRequest(kind="h100-sxm", count=1),)),
         ("{count: 3}", (ChipRequest(count=3),)),
+        (
+            "{as_good_as: h100-sxm:4, kinds: [b200]}",
+            (ChipRequest(count=4, as_good_as=Worth(kind="h100-sxm", count=4), kinds=("b200",)),),
+        ),
         (
             "[a:2, 3, {kind: b, count: 4}]",
             (
@@ -113,7 +117,7 @@ def test_a_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyP
 COUNTS = "allowed: a whole number of 1 or more"
 FORMS = (
     "allowed: a whole number of 1 or more, a chip kind such as 'h100-sxm', 'kind:count', "
-    "{kind: …, count: …}, or a list of these"
+    "{kind: …, count: …}, {as_good_as: 'h100-sxm:512'}, or a list of these"
 )
 FIELDS = ", ".join(JOB_FIELDS)
 NAMES = "allowed: 1 to 64 letters, digits and . _ - (a letter or digit first and last)"
@@ -137,7 +141,8 @@ NAMES = "allowed: 1 to 64 letters, digits and . _ - (a letter or digit first and
         ("chips: a b:1", f"chips: got 'a b'; {NAMES}"),
         (
             "chips: []",
-            "chips: got []; allowed: a list of 1 or more, each a mapping with kind or count",
+            "chips: got []; allowed: a list of 1 or more, each a mapping with "
+            "kind, count, as_good_as or kinds",
         ),
         ("span: 0", f"span: got 0; {COUNTS}"),
         ("span: {min: 0}", f"span.min: got 0; {COUNTS}"),
@@ -170,7 +175,17 @@ NAMES = "allowed: 1 to 64 letters, digits and . _ - (a letter or digit first and
         ),
         ("retries: -1", "retries: got -1; allowed: a whole number from 0 to 10,000"),
         ("retries: 3.5", "retries: got 3.5; allowed: a whole number from 0 to 10,000"),
-        ("priority: 1001", "priority: got 1001; allowed: a whole number from -1,000 to 1,000"),
+        (
+            "priority: 1001",
+            "priority: got 1001; "
+            "allowed: a whole number from -1,000 to 1,000, or the name of a class",
+        ),
+        (
+            "chips: {as_good_as: 3}",
+            "chips.as_good_as: got 3; allowed: a kind and a count such as 'h100-sxm:512'",
+        ),
+        ("within: rack", "within: got 'rack'; allowed: 'block' or 'site'"),
+        ("spread: 0", "spread: got 0; allowed: a whole number of 1 or more"),
         ("on_site_loss: die", "on_site_loss: got 'die'; allowed: 'replace', 'wait' or 'fail'"),
         ("per: gpu", "per: got 'gpu'; allowed: 'chip', 'node' or 'site'"),
         (
@@ -198,7 +213,8 @@ NAMES = "allowed: 1 to 64 letters, digits and . _ - (a letter or digit first and
         ("bundle: abc", f"bundle: got 'abc'; no such field; allowed: {FIELDS}"),
         (
             "chips: {kind: a, cuont: 3}",
-            "chips.cuont: got 3; no such field (did you mean 'count'?); allowed: kind, count",
+            "chips.cuont: got 3; no such field (did you mean 'count'?); "
+            "allowed: kind, count, as_good_as, kinds",
         ),
     ],
 )

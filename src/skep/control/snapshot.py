@@ -79,7 +79,7 @@ def _waiting(job: JobState, shapes: Shapes, policy: Policy, now: float) -> Waiti
         job=job.id,
         version=job.version,
         shape=shapes.of(job),
-        priority=job.spec.priority + (queue.priority if queue else 0),
+        priority=policy.priority_of(job.spec.priority) + (queue.priority if queue else 0),
         submitted_at=job.submitted_at,
         not_before=job.not_before,
         user=job.user,

@@ -10,7 +10,7 @@ from skep.files.yaml import Value
 
 FORMS = (
     "allowed: a whole number of 1 or more, a chip kind such as 'h100-sxm', 'kind:count', "
-    "{kind: …, count: …}, or a list of these"
+    "{kind: …, count: …}, {as_good_as: 'h100-sxm:512'}, or a list of these"
 )
 
 _TEXT = re.compile(r"\s*([^:]*?)\s*(?::\s*(-?[0-9]{1,18})\s*)?")
@@ -32,6 +32,8 @@ def full_chips(value: Value, count: Value, source: str, written: Written) -> Val
 
 def _request(value: Value, count: Value, at: Loc, row: int, source: str, written: Written) -> Value:
     match value:
+        case dict() if "as_good_as" in value:
+            return _worth(value, at, row, source, written)
         case dict():
             return {"count": count, **value}
         case int() if not isinstance(value, bool):
@@ -42,6 +44,21 @@ def _request(value: Value, count: Value, at: Loc, row: int, source: str, written
             return {"kind": found[1], "count": int(found[2]) if found[2] else count}
         case _:
             raise InputError(field_name(at), value, FORMS, source=source)
+
+
+def _worth(value: dict[str, Value], at: Loc, row: int, source: str, written: Written) -> Value:
+    """``{as_good_as: h100-sxm:512, kinds: …}``: the count is that of what it is as good as."""
+    worth = _request(value["as_good_as"], 1, (*at, "as_good_as"), row, source, {})
+    if not isinstance(worth, dict) or "kind" not in worth:
+        allowed = "allowed: a kind and a count such as 'h100-sxm:512'"
+        raise InputError(
+            field_name((*at, "as_good_as")), value["as_good_as"], allowed, source=source
+        )
+    for field in ("kind", "count"):
+        written["chips", row, "as_good_as", field] = (*at, "as_good_as")
+    count = worth.get("count", 1) if isinstance(worth, dict) else 1
+    written["chips", row, "count"] = (*at, "as_good_as")
+    return {"count": count, **value, "as_good_as": worth}
 
 
 def full_span(value: Value, written: Written) -> Value:

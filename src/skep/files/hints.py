@@ -35,7 +35,7 @@ JOB_HINTS = {
     "apiVersion": "this is no Kubernetes object; here: name, run and chips at the top",
     "metadata": "here: name at the top",
     "spec": "here: its fields at the top",
-    "priorityClassName": "here: priority, a number",
+    "priorityClassName": "here: priority, a number or a class of the policy",
     # Slurm
     "nodes": _SPAN,
     "gres": _CHIPS,

@@ -14,7 +14,10 @@ _PATTERNS = {
     r"^[A-Z]{2}$": "a country's two capital letters (ISO 3166-1), such as 'SE'",
     r"^[0-9a-f]{64}$": "a SHA-256 digest, 64 hexadecimal digits",
 }
-_FORMATS = {"date": "a date such as '2026-01-31'"}
+_FORMATS = {
+    "date": "a date such as '2026-01-31'",
+    "date-time": "a time such as '2026-01-31T08:00Z'",
+}
 FAR = 1e8
 _BOUNDS = {
     "ge": "minimum",

@@ -2,21 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from skep.model.base import Name, Seconds, Spec
+from skep.model.base import NAME_PATTERN, BitsPerSecond, Name, Seconds, Spec
 
 OnSiteLoss = Literal["replace", "wait", "fail"]
 Per = Literal["chip", "node", "site"]
+Within = Literal["block", "site"]
+MOST_CHIPS = 100_000_000
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
+
+
+def _number_or_class(value: object) -> object:
+    """``value``, or ``ValueError`` in one line: a union would tell each of its kinds apart."""
+    number = isinstance(value, int) and not isinstance(value, bool) and -1000 <= value <= 1000
+    if number or (isinstance(value, str) and re.match(NAME_PATTERN, value)):
+        return value
+    raise ValueError("allowed: a whole number from -1,000 to 1,000, or the name of a class")
+
+
+PriorityOrClass = Annotated[
+    int | str,
+    BeforeValidator(_number_or_class),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": -1000, "maximum": 1000},
+                {"type": "string", "pattern": NAME_PATTERN},
+            ]
+        },
+        mode="validation",
+    ),
+]
+
+
+class Worth(Spec):
+    """What a request is measured by: so many chips of a well-known kind."""
+
+    kind: Name
+    count: int = Field(ge=1, le=MOST_CHIPS)
 
 
 class ChipRequest(Spec):
-    """So many chips of one kind; ``kind`` None takes any kind (all of a job are of one kind)."""
+    """So many chips of one kind; ``kind`` None takes any kind.
+
+    With ``as_good_as`` it is as many chips, of whichever of ``kinds`` (none named: any kind), as
+    do together the work of those; ``count`` then says nothing of its own.
+    """
 
     kind: Name | None = None
-    count: int = Field(ge=1, le=100_000_000)
+    count: int = Field(ge=1, le=MOST_CHIPS)
+    as_good_as: Worth | None = Field(
+        default=None, description="any kind, as many chips as are worth these"
+    )
+    kinds: tuple[Name, ...] = Field(default=(), description="only these; empty: any kind")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> ChipRequest:
+        if self.kind is not None and (self.as_good_as is not None or self.kinds):
+            raise ValueError("allowed: kind and count, or as_good_as and kinds, not both")
+        return self
+
+
+class Exchange(Spec):
+    """What each link between two sites of the job must bear at least."""
+
+    bandwidth: BitsPerSecond | None = Field(default=None, gt=0)
+    rtt: Seconds | None = Field(default=None, gt=0, description="at most so long there and back")
 
 
 class Span(Spec):
@@ -65,14 +120,39 @@ class Job(Spec):
     per: Per = Field(default="chip", description="processes started: one per chip, node or site")
     span: Span = Span()
     elastic: Elastic | None = None
+    mixed: bool = Field(default=False, description="sites may give chips of different kinds")
+    within: Within | None = Field(default=None, description="the whole job in one block or site")
+    exchange: Exchange | None = Field(
+        default=None, description="links between its sites must be at least so good"
+    )
+    spread: int | None = Field(default=None, ge=1, description="at most so many chips at one site")
+    data: tuple[Name, ...] = Field(
+        default=(), description="sites where its data or checkpoints lie: preferred"
+    )
     queue: Name = "default"
-    priority: int = Field(default=0, ge=-1000, le=1000, description="higher goes first")
+    priority: PriorityOrClass = Field(
+        default=0, description="higher goes first; or the name of a class of the policy"
+    )
+    preemptible: bool = Field(default=True, description="may be stopped for others and go on later")
+    checkpoint_every: Seconds | None = Field(
+        default=None, gt=0, description="work since the last checkpoint is what stopping loses"
+    )
+    grace: Seconds = Field(default=30.0, ge=0, description="between the notice and the kill")
     checkpoint: str | None = Field(
         default=None, description="folder that outlives attempts; default: one kept by each site"
     )
     retries: int = Field(default=3, ge=0, le=10_000, description="new attempts after a failure")
     on_site_loss: OnSiteLoss = Field(
         default="replace", description="replace: new attempt elsewhere; wait: for its return; fail"
+    )
+    duration: Seconds | None = Field(
+        default=None, gt=0, description="how long it is thought to take; default: time_limit"
+    )
+    deadline: Seconds | None = Field(
+        default=None, gt=0, description="it should have ended so long after it was submitted"
+    )
+    defer: Seconds | None = Field(
+        default=None, gt=0, description="it may be started so long after it was submitted"
     )
     time_limit: Seconds | None = Field(default=None, gt=0)
     bundle: str | None = Field(

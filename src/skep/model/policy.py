@@ -5,17 +5,34 @@ from __future__ import annotations
 import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from skep.model.base import Name, Seconds, Spec
+from skep.model.job import Priority
+
+
+class Quota(Spec):
+    """At most so many chips at once, of a kind, at a site; left out: of all kinds, at all sites."""
+
+    chip: Name | None = None
+    site: Name | None = None
+    max: int = Field(ge=0)
+    soft: bool = Field(default=False, description="may be exceeded while others leave chips idle")
 
 
 class Queue(Spec):
-    """A queue: who may submit, how much it may hold at once, where it may run."""
+    """A queue: who may submit, how much it may hold at once, its part of what is shared."""
 
     name: Name
+    parent: Name | None = Field(default=None, description="the queue whose part it shares")
+    weight: float = Field(default=1.0, gt=0, description="its part against its siblings'")
     priority: int = Field(default=0, ge=-1000, le=1000, description="added to each job's own")
     max_chips: int | None = Field(default=None, ge=0, description="hard quota over all sites")
+    soft_chips: int | None = Field(
+        default=None, ge=0, description="may be exceeded while others leave chips idle"
+    )
+    quotas: tuple[Quota, ...] = Field(default=(), description="by chip kind and site")
+    preempt: bool = Field(default=False, description="may stop jobs of others for its own part")
     users: tuple[str, ...] = Field(default=(), description="empty: everyone")
 
 
@@ -34,11 +51,36 @@ class Rule(Spec):
     source: str = ""
 
 
+class Maintenance(Spec):
+    """A time in which nothing may run at a site."""
+
+    site: Name
+    start: AwareDatetime
+    end: AwareDatetime
+    reason: str = ""
+
+
 class Policy(Spec):
     """The policy file. Without one: one queue, everything allowed."""
 
     queues: tuple[Queue, ...] = (Queue(name="default"),)
     rules: tuple[Rule, ...] = ()
+    classes: dict[Name, Priority] = Field(
+        default_factory=dict, description="names that a job's priority may have"
+    )
+    fair_share: bool = Field(
+        default=False, description="who has used less of its part goes first; else oldest first"
+    )
+    half_life: Seconds = Field(
+        default=7 * 86400.0, gt=0, description="after so long, use counts half"
+    )
+    patience: Seconds = Field(
+        default=86400.0, gt=0, description="who has waited longer goes before all others"
+    )
+    backfill: Literal["easy", "conservative", "none"] = "none"
+    preemption: bool = False
+    migration: bool = False
+    maintenance: tuple[Maintenance, ...] = ()
     gang_hold: Seconds = Field(
         default=300.0, gt=0, description="chips held at most so long until all sites are ready"
     )
@@ -51,3 +93,7 @@ class Policy(Spec):
     def queue(self, name: str) -> Queue | None:
         """The queue of that name, or None."""
         return next((q for q in self.queues if q.name == name), None)
+
+    def priority_of(self, written: int | str) -> int:
+        """A job's own priority: the number, or that of the class; 0 for a class not there."""
+        return self.classes.get(written, 0) if isinstance(written, str) else written

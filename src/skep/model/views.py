@@ -39,7 +39,7 @@ class JobView(Spec):
     name: str
     user: str
     queue: str
-    priority: int
+    priority: int | str = Field(description="as written: a number or a class")
     phase: JobPhase
     chips: int = Field(description="held now; while waiting: asked for (first alternative)")
     chip: str = Field(description="kind held, or asked for; '' for any")
