@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skep.cli import ask, logs, pool, run, schema, simulate, top
+from skep.cli import ask, catalogue, logs, pool, run, schema, simulate, top
 from skep.errors import InputError, SkepError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -36,6 +36,8 @@ COMMANDS = (
     ask.sites,
     top.top,
     simulate.simulate,
+    catalogue.chips,
+    catalogue.systems,
     schema.schema,
 )
 for _command in COMMANDS:
