@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, runner
 
 GOOD = "name: j\nrun: sleep 60\n"
 CASES = {
@@ -98,10 +100,6 @@ def test_no_server_is_told_in_one_line(skep: Run) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
 def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """A state folder on a file system of 24 MB that fills up under the control plane."""
-    import subprocess
-
-    from tests.e2e.conftest import runner
-
     home = tmp_path / "home"
     home.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(home)])
@@ -113,13 +111,9 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
         job = tmp_path / "job.yaml"
         job.write_text("name: small\nrun: 'true'\n")
         assert skep("submit", str(job)).returncode == 0
-        with (home / "ballast").open("wb") as file:
-            try:
-                while True:
-                    file.write(b"0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        with (home / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"0" * 4096)
         job.write_text("name: refused\nrun: 'true'\nenv: {A: '" + "x" * 900_000 + "'}\n")
         done = skep("submit", str(job))
         assert done.returncode == 7, done
@@ -133,4 +127,22 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None
         assert "refused" not in names
     finally:
         skep("down", "--force")
+        subprocess.run(["umount", "-l", str(home)], check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a read-only file system")
+def test_a_read_only_state_folder_is_told_in_one_line(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(home)])
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not permit a mount")
+    skep = runner(home)
+    try:
+        for words in (["up", "--pool", "examples/pool.yaml"], ["run", "examples/hello/job.yaml"]):
+            done = skep(*words)
+            assert done.returncode == 7, done
+            assert len(done.stderr.strip().splitlines()) == 1
+            assert str(home) in done.stderr
+    finally:
         subprocess.run(["umount", "-l", str(home)], check=False)

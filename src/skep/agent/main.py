@@ -9,7 +9,6 @@ import argparse
 import os
 import signal
 import sys
-import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from skep.engines.procfs import boot_clock
 from skep.errors import InputError, SkepError, nearest
 from skep.files.pool import load_pool
 from skep.model.site import Pool, Site
+from skep.stderr import say
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -84,13 +84,6 @@ def read_token(path: Path | None) -> str:
         raise InputError(
             "--token-file", str(path), f"allowed: a readable file ({error})"
         ) from error
-
-
-def say(text: str) -> None:
-    """One line to stderr, with the time."""
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    sys.stderr.write(f"{stamp} {text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

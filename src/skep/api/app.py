@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,6 +20,7 @@ from skep.errors import InputError, SkepError
 from skep.model.policy import Policy
 from skep.model.site import Pool
 from skep.model.views import Health
+from skep.stderr import say
 
 
 def build_app(context: Context) -> FastAPI:
@@ -38,14 +41,26 @@ def build_app(context: Context) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     task = asyncio.create_task(context.loop.run()) if context.live else None
+    if task is not None:
+        task.add_done_callback(_loop_ended)
     try:
         yield
     finally:
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, Exception):  # told of where it happened
                 await task
         context.loop.control.store.close()
+
+
+def _loop_ended(task: asyncio.Task[None]) -> None:
+    """A server whose loop has ended by a mistake answers and does nothing: it ends too.
+
+    Whoever keeps it (the keeper, systemd) starts it again, from what the store has.
+    """
+    if not task.cancelled() and (error := task.exception()) is not None:
+        say("".join(traceback.format_exception(error)).rstrip())
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _health(ctx: Ctx) -> Health:

@@ -25,7 +25,7 @@ from skep.cli.children import Child, trim
 from skep.cli.home import SERVER_WORD, Home, read_json, write_json
 from skep.cli.process import end, is_ours
 from skep.cli.settle import cancel_all
-from skep.errors import ConflictError, SkepError
+from skep.errors import ConflictError, SkepError, StoreError
 from skep.files.pool import load_pool
 from skep.model.site import Pool
 
@@ -48,6 +48,7 @@ class Keeper:
         self.shaper: Child | None = None
         self.agents: list[Child] = []
         self.url = ""
+        self.told = False  # whether the file says what is so
 
     def run(self) -> int:
         """Until SIGTERM, or until the parent is gone. Returns the exit code."""
@@ -122,8 +123,8 @@ class Keeper:
     def _watch(self) -> None:
         now = time.monotonic()
         changed = [child for child in self._children() if child.watch(now)]
-        if changed:
-            self._say("up")
+        if changed or not self.told:
+            self._try_to_say("up")
 
     def _children(self) -> Iterator[Child]:
         """In the order in which they end."""
@@ -141,17 +142,17 @@ class Keeper:
     def _set_free(self, _signal: int, _frame: FrameType | None) -> None:
         self.parent = 0
         if self.agents:
-            self._say("up")
+            self._try_to_say("up")
 
     # -- ending ------------------------------------------------------------------------------
 
     def _leave(self) -> None:
-        self._say("ending")
+        self._try_to_say("ending")
         if self.parent != 0:
             with contextlib.suppress(SkepError):
                 cancel_all(self.url, self.home.token("admin"), SETTLE_TIME)
         self._end()
-        self._say("down")
+        self._try_to_say("down")
 
     def _end(self) -> None:
         for child in self._children():
@@ -164,7 +165,13 @@ class Keeper:
             if is_ours(int(pid), "skep.", str(self.home.path)):
                 end(int(pid), STOP_TIME)
 
+    def _try_to_say(self, phase: str) -> None:
+        """As ``_say``, but the work goes on where the disk is full; ``told`` is then false."""
+        with contextlib.suppress(StoreError):
+            self._say(phase)
+
     def _say(self, phase: str, message: str = "", code: int = 0) -> None:
+        self.told = False
         write_json(
             self.home.keeper_file,
             {
@@ -179,6 +186,7 @@ class Keeper:
                 "restarts": {c.name: c.restarts for c in self._children() if c.restarts},
             },
         )
+        self.told = True
 
 
 def _listens(url: str) -> bool:

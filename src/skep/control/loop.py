@@ -7,12 +7,12 @@ short, the cycle is short, and the store commits within milliseconds.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 
 from skep.control.service import Control
 from skep.errors import SkepError
+from skep.stderr import say
 
 # Looks at least so often, whatever the timers say: a net under them, not the way it works.
 LONGEST_SLEEP = 5.0
@@ -57,7 +57,7 @@ class Loop:
         try:
             self.control.cycle(self.clock())
         except SkepError as error:
-            print(f"cycle put off: {error}", file=sys.stderr, flush=True)
+            say(f"cycle put off: {error}")
             return STORE_RETRY
         return min(LONGEST_SLEEP, max(0.0, self.control.next_wake() - self.clock()))
 
