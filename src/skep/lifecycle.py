@@ -8,7 +8,6 @@ was made from a world that has moved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 from skep.errors import ConflictError
@@ -31,6 +30,7 @@ from skep.model.event import (
     SiteReturned,
     Submitted,
 )
+from skep.model.evolve import replace
 from skep.model.state import ENDED_RUN, JobState, RunState, SiteState
 
 # Which events a job takes in which phase; ended jobs take only the ends of their last runs.
