@@ -51,7 +51,7 @@ def test_nan_does_not_get_through(name):
 
 
 def test_unknown_codec_names_the_known():
-    with pytest.raises(ValueError, match="fp16, fp32"):
+    with pytest.raises(ValueError, match="fp16, fp32, int2"):
         codec("int3")
 
 

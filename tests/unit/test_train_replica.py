@@ -1,7 +1,7 @@
 """A site's progress is neither lost nor counted twice, whatever becomes of contributions."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.train.outer import PLAIN, fresh, outer_step, sealed
@@ -68,3 +68,22 @@ def test_progress_and_tokens_are_conserved(actions):
             parameters = replica.adopt(parameters, state)
         assert float(parameters) == total
         assert state.tokens + replica.pending == total
+
+
+@given(st.sampled_from(["int8", "int4", "int2", "sparse"]), st.integers(0, 9))
+@settings(max_examples=20, deadline=None)
+def test_what_a_codec_drops_is_owed_and_comes_later(name, seed):
+    """anchor + what is owed + progress stays the sum of all steps, however coarse the codec."""
+    chance = torch.Generator().manual_seed(seed)
+    state = fresh(torch.zeros(300), "0/a")
+    replica = Replica("a", "r1", state, 0.0)
+    parameters, total = state.anchor.clone(), torch.zeros(300)
+    for _ in range(30):
+        step = torch.randn(300, generator=chance)
+        parameters, total = parameters + step, total + step
+        part = replica.part(parameters, 0.0)
+        part.to_message(name)
+        state = outer_step(state, part.arrived, PLAIN, 1, {"a": ("r1", part.number)})
+        parameters = replica.adopt(parameters, state)
+    torch.testing.assert_close(state.anchor + replica.owed, total, atol=1e-3, rtol=1e-3)
+    assert torch.equal(parameters, state.anchor)  # trains on from the common place

@@ -12,16 +12,22 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from skep.train.quantise import Blockwise, by_largest, to_signs
+from skep.train.sparse import Sparse
+
 BLOCK = 4096  # values that share one fp16 scale
 
 
 class Codec(Protocol):
     """Turns a flat fp32 CPU vector into bytes and back."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name in messages and settings."""
+        ...
 
-    def encode(self, vector: torch.Tensor) -> bytes:
-        """The bytes of ``vector`` (1-D, fp32, CPU)."""
+    def encode(self, vector: torch.Tensor, sources: int = 1) -> bytes:
+        """The bytes of ``vector`` (1-D, fp32, CPU), the average of ``sources`` sites' updates."""
         ...
 
     def decode(self, data: bytes, length: int) -> torch.Tensor:
@@ -46,7 +52,7 @@ class Fp32:
 
     name = "fp32"
 
-    def encode(self, vector: torch.Tensor) -> bytes:
+    def encode(self, vector: torch.Tensor, sources: int = 1) -> bytes:  # noqa: ARG002
         return to_bytes(vector)
 
     def decode(self, data: bytes, length: int) -> torch.Tensor:
@@ -58,7 +64,7 @@ class Fp16:
 
     name = "fp16"
 
-    def encode(self, vector: torch.Tensor) -> bytes:
+    def encode(self, vector: torch.Tensor, sources: int = 1) -> bytes:  # noqa: ARG002
         blocks = _blocks(vector)
         scale = blocks.abs().amax(dim=1, keepdim=True)
         scale[scale == 0] = 1.0
@@ -86,7 +92,21 @@ def _finite(vector: torch.Tensor) -> torch.Tensor:
     return vector
 
 
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (Fp32(), Fp16())}
+EXACT = "fp32"
+_ALL: tuple[Codec, ...] = (
+    Fp32(),
+    Fp16(),
+    Blockwise("int8", 8, by_largest(127)),
+    Blockwise("int4", 4, by_largest(7)),
+    Blockwise("int2", 2, to_signs),
+    Sparse(),
+)
+CODECS: dict[str, Codec] = {codec.name: codec for codec in _ALL}
+
+
+def last_codec(name: str) -> str:
+    """The codec of the last round, after which nothing that was dropped can come later."""
+    return "int4" if name in ("int2", "sparse") else name
 
 
 def codec(name: str) -> Codec:

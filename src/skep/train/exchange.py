@@ -111,7 +111,8 @@ class Exchange:
 
     def contribute(self, part: Part) -> None:
         """Answer ``wanted``."""
-        self._rounds.wanted = None
+        wanted, self._rounds.wanted = self._rounds.wanted, None
+        part.final = wanted is not None and wanted.final
         self._soon(lambda now: self._rounds.offered(part, now))
 
     def absorb(self, part: Part) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from skep.train.codec import codec
+from skep.train.codec import EXACT, codec, last_codec
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import Bounds, choose_interval, may_close, patience, smooth
@@ -48,6 +48,7 @@ class Lead:
     undelivered: set[str] = field(default_factory=set)
     arrival_s: float | None = None
     exchange_s: float | None = None
+    owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
 
     def interval(self, step_s: float) -> float:
         """Seconds from one call to the next."""
@@ -124,7 +125,21 @@ class Lead:
             {site: part.progress for site, part in parts.items()},
             {site: float(part.tokens) for site, part in parts.items()},
         )
-        return _apply(state, average, parts, outer, self.options.codec, self.final)
+        return self._apply(state, average, parts, outer)
+
+    def _apply(
+        self, state: OuterState, average: torch.Tensor, parts: Mapping[str, Part], outer: Outer
+    ) -> tuple[OuterState, Result]:
+        name = last_codec(self.options.codec) if self.final else self.options.codec
+        whole = average if self.owed is None else average + self.owed
+        payload = codec(name).encode(whole, len(parts))
+        decoded = codec(name).decode(payload, state.anchor.numel())
+        self.owed = None if name == EXACT else whole - decoded
+        tokens = sum(part.tokens for part in parts.values())
+        merged = {site: (part.run, part.number) for site, part in parts.items()}
+        new = outer_step(state, decoded, outer, tokens, merged)
+        result = Result(state.digest, new.digest, outer, tokens, merged, self.final, name, payload)
+        return new, result
 
     def _outer(self, parts: Mapping[str, Part], step_s: float) -> Outer:
         """Momentum only where several sites bring progress of an ordinary length."""
@@ -139,20 +154,3 @@ class Lead:
             self.undelivered.discard(site)
             if not self.undelivered:
                 self.exchange_s = smooth(self.exchange_s, now - self.since)
-
-
-def _apply(
-    state: OuterState,
-    average: torch.Tensor,
-    parts: Mapping[str, Part],
-    outer: Outer,
-    name: str,
-    final: bool,
-) -> tuple[OuterState, Result]:
-    payload = codec(name).encode(average)
-    tokens = sum(part.tokens for part in parts.values())
-    merged = {site: (part.run, part.number) for site, part in parts.items()}
-    decoded = codec(name).decode(payload, state.anchor.numel())
-    new = outer_step(state, decoded, outer, tokens, merged)
-    result = Result(state.digest, new.digest, outer, tokens, merged, final, name, payload)
-    return new, result

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from skep.train.codec import codec, from_bytes, to_bytes
+from skep.train.codec import EXACT, codec, from_bytes, to_bytes
 from skep.train.frames import Kind, Message
 from skep.train.member import Member
 from skep.train.outer import Key, Outer, OuterState, sealed
@@ -22,13 +22,15 @@ class Call:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
-    """One site's contribution: its local progress since what was last merged of it.
+    """One site's contribution: its local progress since what was last merged of it, and what the
+    codec dropped of earlier contributions.
 
     ``number`` counts the contributions of a run from 1, ``after`` is the number of the one last
     merged when this was made: it is merged only where that still holds, hence exactly once.
-    ``seconds`` is how long the progress took.
+    ``seconds`` is how long the progress took. ``arrived`` is what the leader sees of ``progress``,
+    once it was encoded; None: all of it.
     """
 
     progress: torch.Tensor
@@ -37,8 +39,14 @@ class Part:
     after: int
     tokens: int
     seconds: float
+    arrived: torch.Tensor | None = None
+    final: bool = False  # for the last round; not sent
 
     def to_message(self, name: str) -> Message:
+        """Encodes, and keeps what the other side will decode in ``arrived``."""
+        payload = codec(name).encode(self.progress)
+        if name != EXACT:
+            self.arrived = codec(name).decode(payload, self.progress.numel())
         fields = {
             "run": self.run,
             "number": self.number,
@@ -47,7 +55,7 @@ class Part:
             "seconds": self.seconds,
             "codec": name,
         }
-        return Message(Kind.PART, fields, codec(name).encode(self.progress))
+        return Message(Kind.PART, fields, payload)
 
 
 def part_from(message: Message, length: int) -> Part:

@@ -4,6 +4,10 @@
 is put on top of it; what it has merged (known by number from ``merged``) is taken off. So rounds
 can close while the site trains on, and a contribution that came too late or died with its leader
 is simply part of the next one.
+
+What the codec dropped of a merged contribution is kept beside the parameters (``owed``) and added
+to the next one: error feedback. It is not put back into the parameters, so that sites train from
+nearly the same place however coarse the codec is.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ KEPT = 4  # contributions that are remembered until one of them is merged
 @dataclass(frozen=True, slots=True)
 class _Sent:
     progress: torch.Tensor
-    tokens: int
+    part: Part
     at: float
 
 
@@ -37,6 +41,7 @@ class Replica:
         self._number = 0
         self._after = 0
         self._sent: dict[int, _Sent] = {}
+        self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
 
     def part(self, parameters: torch.Tensor, now: float) -> Part | None:
         """All progress so far as a contribution; None when it is not finite."""
@@ -44,10 +49,12 @@ class Replica:
         if not bool(torch.isfinite(progress).all()):
             return None
         self._number += 1
-        self._sent[self._number] = _Sent(progress, self.pending, now)
-        self._sent.pop(self._number - KEPT, None)
         seconds = max(now - self._since, 0.0)
-        return Part(progress, self.run, self._number, self._after, self.pending, seconds)
+        whole = progress if self.owed is None else progress + self.owed
+        part = Part(whole, self.run, self._number, self._after, self.pending, seconds)
+        self._sent[self._number] = _Sent(progress, part, now)
+        self._sent.pop(self._number - KEPT, None)
+        return part
 
     def adopt(self, parameters: torch.Tensor, state: OuterState) -> torch.Tensor:
         """The new local parameters on top of ``state``."""
@@ -64,14 +71,16 @@ class Replica:
         self._after = number
         if sent is None:
             return state.anchor + progress
-        self.pending -= sent.tokens
+        self.pending -= sent.part.tokens
         self._since = sent.at
+        arrived = sent.part.arrived
+        self.owed = None if arrived is None else sent.part.progress - arrived
         return state.anchor + (progress - sent.progress)
 
     def reset(self) -> torch.Tensor:
         """Drop the local progress: the parameters are the anchor's."""
         self._sent.clear()
-        self.pending = 0
+        self.pending, self.owed = 0, None
         return self.state.anchor.clone()
 
     def _start_over(self) -> torch.Tensor:

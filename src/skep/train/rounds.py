@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from skep.train.codec import codec
+from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
 from skep.train.lead import Lead, Options
 from skep.train.member import Member
@@ -101,7 +101,8 @@ class Rounds:
             self._lead.take(self.me.site, part, now)
             self._close_if_due(now)
         elif self._asked_by in self.views:
-            self._send(self._asked_by, part.to_message(self.options.codec))
+            name = last_codec(self.options.codec) if part.final else self.options.codec
+            self._send(self._asked_by, part.to_message(name))
         elif not self.views and not self._shared:
             self._absorb(part, now)
 
