@@ -16,7 +16,7 @@ _LEVEL, _WINDOW, _MEMORY = 1, -15, 9  # raw deflate stream: the frames carry che
 def squeeze(data: np.ndarray) -> bytes:
     """``data`` (uint8), Huffman coded."""
     coder = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_HUFFMAN_ONLY)
-    return coder.compress(memoryview(np.ascontiguousarray(data))) + coder.flush()
+    return coder.compress(np.ascontiguousarray(data).tobytes()) + coder.flush()
 
 
 def expand(data: bytes | memoryview, size: int) -> np.ndarray:

@@ -61,7 +61,7 @@ class Blockwise:
 
     def encode(self, vector: torch.Tensor, sources: int = 1) -> bytes:  # noqa: ARG002
         codes, scales = [], []
-        for piece in vector.split(AT_ONCE):
+        for piece in torch.split(vector, AT_ONCE):
             padded = torch.nn.functional.pad(piece, (0, -piece.numel() % BLOCK))
             code, scale = self.quantise(padded.reshape(-1, BLOCK))
             codes.append(_pack(code.reshape(-1).numpy(), self.bits))

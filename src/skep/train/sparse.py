@@ -71,13 +71,17 @@ class Sparse:
 
 
 def _bytes_of(counts: torch.Tensor) -> np.ndarray:
-    return counts.numpy().astype("<u2").view(np.uint8).reshape(-1)
+    return np.frombuffer(counts.numpy().astype("<u2").tobytes(), dtype=np.uint8)
 
 
 def _pack(codes: np.ndarray) -> np.ndarray:
     codes = np.pad(codes, (0, -len(codes) % 4))
-    return codes[0::4] | (codes[1::4] << 2) | (codes[2::4] << 4) | (codes[3::4] << 6)
+    packed: np.ndarray = codes[0::4] | (codes[1::4] << 2) | (codes[2::4] << 4) | (codes[3::4] << 6)
+    return packed
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
-    return ((packed[:, None] >> np.array([0, 2, 4, 6], dtype=np.uint8)) & 3).reshape(-1)
+    codes = np.empty(4 * len(packed), dtype=np.uint8)
+    for place in range(4):
+        codes[place::4] = (packed >> (2 * place)) & 3
+    return codes
