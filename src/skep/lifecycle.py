@@ -13,13 +13,17 @@ from typing import Any
 from skep.errors import ConflictError
 from skep.model.event import (
     CancelRequested,
+    Claimed,
     Deferred,
     Ending,
     Event,
     GangExpired,
     GangReady,
     JobEnded,
+    Migrated,
     Placed,
+    Preempted,
+    Resized,
     Retried,
     RunEnded,
     RunReady,
@@ -31,10 +35,12 @@ from skep.model.event import (
     Submitted,
 )
 from skep.model.evolve import replace
+from skep.model.placement import Claim
 from skep.model.state import ENDED_RUN, JobState, RunState, SiteState
 
 # Which events a job takes in which phase; ended jobs take only the ends of their last runs.
 _OPEN = frozenset({"waiting", "starting", "running"})
+_HOLDING = frozenset({"starting", "running"})
 JOB_TABLE: dict[str, frozenset[str]] = {
     "placed": _OPEN,
     "deferred": _OPEN,
@@ -45,6 +51,10 @@ JOB_TABLE: dict[str, frozenset[str]] = {
     "run_stopping": _OPEN,
     "run_ended": _OPEN,
     "retried": _OPEN,
+    "preempted": _HOLDING,
+    "claimed": frozenset({"waiting"}),
+    "resized": frozenset({"running"}),
+    "migrated": frozenset({"running"}),
     "cancel_requested": _OPEN,
     "ending": _OPEN,
     "job_ended": _OPEN,
@@ -114,14 +124,21 @@ def _placed(job: JobState, event: Placed) -> JobState:
         grant.run: RunState(grant.run, event.attempt, grant.share, go=event.go, placed_at=event.at)
         for grant in event.runs
     }
+    beside = event.repair or event.grow
+    ranks = {grant.share.rank for grant in event.runs}
     return replace(
         job,
         runs={**job.runs, **new},
         attempt=event.attempt,
-        gang=job.gang if event.repair else event.attempt,
-        phase="running" if event.repair and job.phase == "running" else "starting",
+        gang=job.gang if beside else event.attempt,
+        phase="running" if beside and job.phase == "running" else "starting",
         decision=event.reason,
         refusals={},
+        expected=job.expected if beside else event.expected,
+        claim=None,
+        evicted=False,
+        dropped=tuple(r for r in job.dropped if r not in ranks) if beside else (),
+        resized_at=event.at if event.grow else job.resized_at,
     )
 
 
@@ -150,12 +167,16 @@ def _run_started(job: JobState, event: RunStarted) -> JobState:
     run = _run(job, event.run, event.kind)
     started = job.started_at if job.started_at is not None else event.at
     run = replace(run, phase="running", started_at=event.at)
-    return _with_run(job, run, phase="running", started_at=started)
+    paused = job.paused if job.paused_at is None else job.paused + event.at - job.paused_at
+    return _with_run(job, run, phase="running", started_at=started, paused=paused, paused_at=None)
 
 
 def _run_stopping(job: JobState, event: RunStopping) -> JobState:
     run = _run(job, event.run, event.kind)
-    return _with_run(job, replace(run, phase="stopping", reason=event.reason))
+    run = replace(
+        run, phase="stopping", reason=event.reason, grace=event.grace, stopping_at=event.at
+    )
+    return _with_run(job, run)
 
 
 def _run_ended(job: JobState, event: RunEnded) -> JobState:
@@ -167,12 +188,68 @@ def _run_ended(job: JobState, event: RunEnded) -> JobState:
         exit_code=event.exit_code,
         reason=event.reason or run.reason,
     )
-    others = any(not r.ended for name, r in job.runs.items() if name != event.run)
-    return _with_run(job, run, phase=job.phase if others else "waiting")
+    if any(not r.ended for name, r in job.runs.items() if name != event.run):
+        return _with_run(job, run)
+    paused_at = job.paused_at
+    if paused_at is None and job.evicted and job.started_at is not None:
+        paused_at = event.at
+    kept = 0.0 if event.outcome == "succeeded" else kept_work(job, event.at)
+    return _with_run(job, run, phase="waiting", done=job.done + kept, paused_at=paused_at)
+
+
+def kept_work(job: JobState, at: float) -> float:
+    """Seconds of the present gang's work that a checkpoint holds at ``at``.
+
+    A job that does not say how often it saves is taken to keep nothing.
+    """
+    begun, every = job.begun_at(), job.spec.checkpoint_every
+    if begun is None or not every:
+        return 0.0
+    worked = max(0.0, at - begun)
+    return worked - worked % every
 
 
 def _retried(job: JobState, event: Retried) -> JobState:
     return replace(job, not_before=event.not_before, failures=event.failures, decision=event.reason)
+
+
+def _preempted(job: JobState, event: Preempted) -> JobState:
+    runs = [_run(job, run, "run_stopping") for run in event.runs]
+    whole = len(runs) == len(job.live())
+    return replace(
+        job,
+        evicted=job.evicted or whole,
+        preemptions=job.preemptions + 1,
+        decision=event.reason,
+    )
+
+
+def _claimed(job: JobState, event: Claimed) -> JobState:
+    claim = Claim(shares=event.shares, until=event.until, victims=event.victims)
+    return replace(job, claim=claim, decision=event.reason)
+
+
+def _resized(job: JobState, event: Resized) -> JobState:
+    shares = job.shares()
+    if missing := [rank for rank in event.ranks if rank not in shares or shares[rank].ended]:
+        raise ConflictError(f"job {job.id} has no live share {missing[0]} to give back")
+    if len(event.ranks) >= len(shares):
+        raise ConflictError(f"job {job.id} cannot give back all of its shares")
+    dropped = tuple(sorted({*job.dropped, *event.ranks}))
+    return replace(job, dropped=dropped, resized_at=event.at, decision=event.reason)
+
+
+def _migrated(job: JobState, event: Migrated) -> JobState:
+    if {r.run for r in job.live()} != set(event.runs):
+        raise ConflictError(f"job {job.id} migrates as a whole or not at all")
+    return replace(
+        job,
+        claim=Claim(shares=event.shares, until=event.until),
+        evicted=True,
+        migrations=job.migrations + 1,
+        moved_at=event.at,
+        decision=event.reason,
+    )
 
 
 def _cancel_requested(job: JobState, event: CancelRequested) -> JobState:
@@ -201,6 +278,10 @@ _FOLD: dict[str, Callable[[JobState, Any], JobState]] = {
     "run_stopping": _run_stopping,
     "run_ended": _run_ended,
     "retried": _retried,
+    "preempted": _preempted,
+    "claimed": _claimed,
+    "resized": _resized,
+    "migrated": _migrated,
     "cancel_requested": _cancel_requested,
     "ending": _ending,
     "job_ended": _job_ended,

@@ -73,6 +73,14 @@ def test_an_ended_job_takes_no_event(kind: str) -> None:
     over = fold(e.JobEnded(at=3, job="j", outcome="cancelled", reason=""))
     body = {"kind": kind, "at": 4, "job": "j", "run": "j-a1-a", "reason": "r", "attempt": 2}
     fields = {"outcome": "failed", "runs": (), "not_before": 0.0, "failures": 0}
+    fields |= {
+        "shares": (),
+        "until": 9.0,
+        "ranks": (),
+        "cause": "priority",
+        "gain": 2.0,
+        "cost": 1.0,
+    }
     cls = next(c for c in e._Event.__subclasses__() if c.model_fields["kind"].default == kind)
     known = {k: v for k, v in {**body, **fields}.items() if k in cls.model_fields}
     with pytest.raises(ConflictError, match="is cancelled"):

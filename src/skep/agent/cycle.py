@@ -81,7 +81,8 @@ def _follow(order: Order, seen: Mapping[str, RunReport]) -> Action | None:
     report = seen.get(order.run)
     if order.step == "stop":
         done = report is not None and _ended(report)
-        return None if done else Stop(order.run, order.grace, order.reason)
+        grace = order.grace if order.notice is None else order.notice
+        return None if done else Stop(order.run, grace, order.reason)
     if report is None:
         return Prepare(order)
     return Go(order) if order.step == "go" and report.phase == "ready" else None

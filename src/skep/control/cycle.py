@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from skep.control.change import migrate, preempt
 from skep.control.draft import Draft
-from skep.control.outcome import finish, stop_gang
+from skep.control.outcome import finish, limit_at, stop_gang
 from skep.control.room import Room
 from skep.control.sites import expire
 from skep.control.snapshot import take_snapshot
@@ -46,7 +47,7 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     draft.commit(store)
     world.dirty.clear()
     # 3. Decide on a snapshot.
-    if not world.waiting:
+    if not world.wants_a_plan(now):
         return Plan()
     snapshot = take_snapshot(world, policy, clean, now)
     plan = schedule(snapshot, policy, now)
@@ -54,9 +55,14 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     draft, room = Draft(world), Room(world, policy, now)
     for placement in plan.placements:
         _place(world, draft, room, placement, now)
+    for preemption in plan.preemptions:
+        preempt(world, draft, room, preemption, now)
+    for migration in plan.migrations:
+        migrate(world, draft, room, migration, now)
     for refusal in plan.refusals:
         _defer(world, draft, refusal, now)
     draft.commit(store)
+    world.plan_again(plan.again, now)
     return plan
 
 
@@ -76,9 +82,9 @@ def _settle(world: World, draft: Draft, policy: Policy, job_id: str, now: float)
 
 
 def _limit(world: World, job: JobState, now: float) -> Iterable[Event]:
-    if job.spec.time_limit is None or job.started_at is None:
+    end = limit_at(job)
+    if end is None or job.spec.time_limit is None:
         return ()
-    end = job.started_at + job.spec.time_limit
     if now < end:
         world.wake_at(end, job.id)
         return ()
@@ -113,10 +119,11 @@ def _gang(world: World, job: JobState, policy: Policy, now: float) -> Iterable[E
 
 def _place(world: World, draft: Draft, room: Room, placement: Placement, now: float) -> None:
     job = world.jobs[placement.job]
-    if job.version != placement.version or job.ended or job.ending:
+    if job.ended or job.ending or (not placement.grow and job.version != placement.version):
         return
     if reason := room.take(job, placement):
-        draft.add(Deferred(at=now, job=job.id, reason=f"refused at commit: {reason}"))
+        if not placement.grow:
+            draft.add(Deferred(at=now, job=job.id, reason=f"refused at commit: {reason}"))
         return
     attempt = job.attempt + 1
     grants = tuple(
@@ -128,8 +135,10 @@ def _place(world: World, draft: Draft, room: Room, placement: Placement, now: fl
             job=job.id,
             attempt=attempt,
             runs=grants,
-            go=placement.repair or len(grants) == 1,
+            go=placement.repair or placement.grow or len(grants) == 1,
             repair=placement.repair,
+            grow=placement.grow,
+            expected=world.length(job),
             reason=placement.reason,
         )
     )
@@ -144,7 +153,7 @@ def run_id(job: str, attempt: int, site: str) -> str:
 
 def _defer(world: World, draft: Draft, refusal: Refusal, now: float) -> None:
     job = world.jobs[refusal.job]
-    if job.version != refusal.version:
+    if job.version != refusal.version or draft.job(refusal.job) is not job:
         return
     if job.not_before > now:
         world.wake_at(job.not_before, job.id)

@@ -15,6 +15,8 @@ def after_end(job: JobState, run: RunState, policy: Policy, now: float) -> tuple
     """Events that follow from the end of ``run``; ``job`` already has the end folded in."""
     if job.ending:
         return finish(job, frozenset(), now)
+    if run.share.rank in job.dropped:
+        return _after_success(job, now)
     if run.phase == "succeeded":
         return _after_success(job, now)
     if run.phase == "failed":
@@ -53,7 +55,7 @@ def stop_gang(job: JobState, reason: str, now: float) -> tuple[Event, ...]:
 
 def _after_success(job: JobState, now: float) -> tuple[Event, ...]:
     shares = job.shares().values()
-    if any(r.phase != "succeeded" for r in shares):
+    if not shares or job.live() or any(r.phase != "succeeded" for r in shares):
         return ()
     count = len(shares)
     reason = "its run succeeded" if count == 1 else f"its runs at {count} sites succeeded"
@@ -78,9 +80,18 @@ def _after_failure(job: JobState, run: RunState, policy: Policy, now: float) -> 
 
 def _out_of_time(job: JobState, now: float) -> bool:
     """Whether the job's time is over (an engine enforces it too and may be a little earlier)."""
-    if job.spec.time_limit is None or job.started_at is None:
-        return False
-    return now - job.started_at >= job.spec.time_limit - 1.0
+    end = limit_at(job)
+    return end is not None and now >= end - 1.0
+
+
+def limit_at(job: JobState) -> float | None:
+    """When the job's time limit is over; None without one, before it starts, and while evicted.
+
+    Time that it waits because its chips were taken from it does not count.
+    """
+    if job.spec.time_limit is None or job.started_at is None or job.paused_at is not None:
+        return None
+    return job.started_at + job.spec.time_limit + job.paused
 
 
 def _after_loss(job: JobState, run: RunState, now: float) -> tuple[Event, ...]:

@@ -8,53 +8,190 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
+from skep.control.giving import may_grow, may_lose, may_move, may_take
 from skep.control.world import World
-from skep.model.placement import Share
-from skep.model.policy import Policy
-from skep.model.snapshot import Placement
-from skep.model.state import JobState
+from skep.model.placement import Claim, Share
+from skep.model.policy import Maintenance, Policy
+from skep.model.snapshot import Migration, Placement, Preemption
+from skep.model.state import JobState, RunState
 from skep.rules.decide import Facts, decide
 
 # Watts: caps and draws are sums of floats.
 _ROUNDING = 1e-6
+Key = tuple[str, int]  # site, pool
 
 
 class Room:
     """What is left of chips, power and quota while a plan is committed."""
 
     def __init__(self, world: World, policy: Policy, now: float) -> None:
-        self._world, self._policy = world, policy
+        self._world, self._policy, self._now = world, policy, now
         self._date = datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()
-        self._chips: dict[tuple[str, int], int] = defaultdict(int)
+        self._chips: dict[Key, int] = defaultdict(int)
         self._power: dict[str, float] = defaultdict(float)
         self._held: dict[str, int] = defaultdict(int)
+        self._stopping: set[str] = set()  # runs that this plan stops
+        self._kept = {job: claim for job in world.claims if (claim := self._claim(job))}
+
+    # What is asked
 
     def take(self, job: JobState, placement: Placement) -> str:
         """Take the placement's shares; "" if all fit, else why not (and nothing is taken)."""
-        reason = self._why_not(job, placement)
+        shares = placement.shares
+        reason = may_grow(job, placement) or self._why_not(job, shares, ())
         if not reason:
-            for share in placement.shares:
+            self._kept.pop(job.id, None)
+            for share in shares:
                 self._chips[share.site, share.pool] += share.chips
                 self._power[share.site] += share.power
                 self._held[job.spec.queue] += share.chips
         return reason
 
-    def _why_not(self, job: JobState, placement: Placement) -> str:
-        if not placement.shares:
+    def evict(self, preemption: Preemption) -> str:
+        """Let the victims' chips go to whom they are kept for; "" where right, else why not."""
+        owner = self._world.jobs.get(preemption.job) if preemption.job else None
+        if preemption.job and (reason := may_take(owner, preemption.version)):
+            return reason
+        if preemption.job in self._kept:
+            return f"chips are kept for {preemption.job} already"
+        freed, reason = self._freed(preemption, owner)
+        if not reason and owner is not None:
+            reason = self._why_not(owner, preemption.shares, freed)
+        if reason:
+            return reason
+        self._stopping |= {run.run for run in freed}
+        if owner is not None:
+            names = tuple(victim.job for victim in preemption.victims)
+            self._kept[owner.id] = Claim(
+                shares=preemption.shares, until=preemption.until, victims=names
+            )
+        return ""
+
+    def _freed(self, preemption: Preemption, owner: JobState | None) -> tuple[list[RunState], str]:
+        """The runs that the victims give up; and why not, if one may not be made to."""
+        freed: list[RunState] = []
+        for victim in preemption.victims:
+            job = self._world.jobs.get(victim.job)
+            if job is None or self._stopping.intersection(victim.runs):
+                return [], f"{victim.job} has nothing to give"
+            if reason := may_lose(self._world, self._policy, job, victim, owner):
+                return [], reason
+            freed += [job.runs[run] for run in victim.runs]
+        return freed, "" if freed else "there is no victim"
+
+    def move(self, migration: Migration) -> str:
+        """Keep the chips to which a job goes; "" where that is right, else why not."""
+        job = self._world.jobs.get(migration.job)
+        if job is None:
+            return "there is no such job"
+        live = job.live()
+        if reason := may_move(job, migration):
+            return reason
+        if reason := self._why_not(job, migration.shares, live):
+            return reason
+        self._kept[job.id] = Claim(shares=migration.shares, until=migration.until)
+        return ""
+
+    # Chips and power
+
+    def _why_not(self, job: JobState, shares: Iterable[Share], freed: Iterable[RunState]) -> str:
+        """``freed`` are runs that will have ended by then."""
+        shares = tuple(shares)
+        gone = list(freed)
+        if not shares:
             return "the placement has no shares"
-        for share in placement.shares:
-            site, row = share.site, self._world.topology.row[share.site]
-            if reason := self._forbidden(job, share):
+        for share in shares:
+            if reason := (
+                self._forbidden(job, share)
+                or self._too_few(job, share, gone)
+                or self._too_hot(job, share, gone)
+                or self._closing(job, share)
+            ):
                 return reason
-            free = self._world.free_of(site, share.pool) - self._chips[site, share.pool]
-            if share.chips > free:
-                return f"{site} has {free} {share.chip} free, {share.chips} were given"
-            cap = float(self._world.topology.cap[row]) * (1.0 - self._policy.power_margin)
-            drawn = self._world.drawn_at(site) + self._power[site] + share.power
-            if drawn > cap + _ROUNDING:
-                return f"{site} would draw {drawn:.0f} W above {cap:.0f} W"
-        return self._over_quota(job, sum(share.chips for share in placement.shares))
+        return self._over_quota(job, sum(s.chips for s in shares), gone)
+
+    def _too_few(self, job: JobState, share: Share, gone: list[RunState]) -> str:
+        key = share.site, share.pool
+        free = self._world.free_of(*key) - self._chips[key] - self._kept_chips(key, job.id)
+        free += sum(r.share.chips for r in gone if (r.share.site, r.share.pool) == key)
+        if share.chips <= free:
+            return ""
+        return f"{share.site} has {free} {share.chip} free, {share.chips} were given"
+
+    def _too_hot(self, job: JobState, share: Share, gone: list[RunState]) -> str:
+        site = share.site
+        cap = float(self._world.topology.cap[self._world.topology.row[site]])
+        drawn = self._world.drawn_at(site) + self._power[site] + self._kept_power(site, job.id)
+        drawn += share.power - sum(r.share.power for r in gone if r.share.site == site)
+        most = cap * (1.0 - self._policy.power_margin)
+        return (
+            ""
+            if drawn <= most + _ROUNDING
+            else f"{site} would draw {drawn:.0f} W above {most:.0f} W"
+        )
+
+    def _closing(self, job: JobState, share: Share) -> str:
+        """Whether a window of maintenance comes over the site while the job is thought to run."""
+        end = self._now + self._world.length(job)
+        for window in self._policy.maintenance:
+            start = window.start.timestamp()
+            if window.site != share.site or start >= end or window.end.timestamp() <= self._now:
+                continue
+            if window.cap is None:
+                return f"{share.site} is closed from {window.start:%Y-%m-%d %H:%M}"
+            if reason := self._dimmed(job, share, window, window.cap):
+                return reason
+        return ""
+
+    def _dimmed(self, job: JobState, share: Share, window: Maintenance, cap: float) -> str:
+        start, site = window.start.timestamp(), share.site
+        drawn = self._world.drawn_at(site) + self._power[site] + share.power
+        drawn += self._kept_power(site, job.id)
+        for run, name in self._world.runs[site].items():
+            holder = self._world.holding.holders.get(name)
+            if holder is not None and holder.end <= start:
+                drawn -= self._world.jobs[name].runs[run].share.power
+        most = cap * (1.0 - self._policy.power_margin)
+        if drawn <= most + _ROUNDING:
+            return ""
+        return f"{site} would draw {drawn:.0f} W above {most:.0f} W from {window.start:%H:%M}"
+
+    # What is kept
+
+    def _claim(self, job: str) -> Claim | None:
+        claim = self._world.jobs[job].claim
+        return claim if claim is not None and claim.until > self._now else None
+
+    def _kept_chips(self, key: Key, but: str) -> int:
+        """Free chips of a pool that are kept for others: what is claimed, less what is to come."""
+        return sum(
+            max(0, share.chips - sum(r.share.chips for r in self._to_come(claim, key)))
+            for job, claim in self._kept.items()
+            for share in claim.shares
+            if job != but and (share.site, share.pool) == key
+        )
+
+    def _kept_power(self, site: str, but: str) -> float:
+        return sum(
+            max(0.0, share.power - sum(r.share.power for r in self._to_come(claim, key)))
+            for job, claim in self._kept.items()
+            for share in claim.shares
+            if job != but and share.site == site
+            for key in ((share.site, share.pool),)
+        )
+
+    def _to_come(self, claim: Claim, key: Key) -> Iterator[RunState]:
+        """Runs of the claim's victims in that pool that have not ended yet."""
+        for name in claim.victims:
+            job = self._world.jobs.get(name)
+            for run in job.live() if job is not None else ():
+                named = run.run in self._stopping or run.phase == "stopping"
+                if named and (run.share.site, run.share.pool) == key:
+                    yield run
+
+    # Rules and quotas
 
     def _forbidden(self, job: JobState, share: Share) -> str:
         site = share.site
@@ -67,11 +204,13 @@ class Room:
         decision = decide(self._policy.rules, facts, self._date)
         return "" if decision.allowed else f"{site}: {decision}"
 
-    def _over_quota(self, job: JobState, chips: int) -> str:
+    def _over_quota(self, job: JobState, chips: int, gone: list[RunState]) -> str:
         queue = self._policy.queue(job.spec.queue)
         if queue is None or queue.max_chips is None:
             return ""
         held = self._world.held[queue.name] + self._held[queue.name]
+        jobs, job_of = self._world.jobs, self._world.job_of
+        held -= sum(r.share.chips for r in gone if jobs[job_of[r.run]].spec.queue == queue.name)
         if held + chips <= queue.max_chips:
             return ""
         return f"queue {queue.name} would hold {held + chips} of {queue.max_chips} chips"

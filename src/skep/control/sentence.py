@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from skep.model.event import (
     CancelRequested,
+    Claimed,
     Deferred,
     Ending,
     Event,
     GangExpired,
     GangReady,
     JobEnded,
+    Migrated,
     Placed,
+    Preempted,
+    Resized,
     Retried,
     RunEnded,
     RunReady,
@@ -32,6 +36,8 @@ def sentence(event: Event) -> str:
             return _of_run(event)
         case SiteJoined() | SiteLost() | SiteReturned():
             return _of_site(event)
+        case Preempted() | Claimed() | Resized() | Migrated():
+            return event.reason
         case _:
             return _of_ending(event)
 
@@ -42,7 +48,7 @@ def _of_placing(event: Submitted | Placed | Deferred | GangReady) -> str:
             by = f" by {event.user}" if event.user else ""
             return f"submitted to queue {event.spec.queue}{by}"
         case Placed():
-            verb = "placed again" if event.repair else "placed"
+            verb = "placed again" if event.repair else "grows by" if event.grow else "placed"
             runs = ", ".join(f"{g.share.chips} at {g.share.site}" for g in event.runs)
             kind = event.runs[0].share.chip if event.runs else "chips"
             return f"attempt {event.attempt} {verb}: {kind}: {runs}; {event.reason}"

@@ -46,7 +46,7 @@ class Control:
     ) -> None:
         self.store, self.policy, self.topology = store, policy, topology
         self.electricity = electricity
-        self.world = World(topology, first_revision=int(now * 1000))
+        self.world = World(topology, first_revision=int(now * 1000), policy=policy)
         self._token_of = token_of
         self._numbers: dict[str, tuple[str, int]] = {}  # site -> (agent, last report's number)
         loaded = store.load()

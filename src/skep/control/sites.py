@@ -178,5 +178,6 @@ def _order(world: World, job: JobState, run: str) -> Order:
         chip_speed=world.topology.chips[state.share.chip].held_to,
         # A run stopped at the end of its lease must be dead before the site counts as lost.
         grace=min(MOST_STOP_GRACE, world.topology.pool.lease.grace / 2),
+        notice=state.grace,
         reason=state.reason,
     )

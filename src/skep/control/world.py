@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from skep.control.holding import Holding
 from skep.control.topology import Topology
+from skep.model.policy import Policy
 from skep.model.state import JobState, RunState, SiteState
+from skep.scheduler.estimate import Estimate, History
+
+# A plan is not asked for sooner than so many seconds after the last one, unless something happens.
+SHORTEST_LOOK = 1.0
 
 
 class World:
     """Jobs, sites and what is free. One control plane owns it; only committed events change it."""
 
-    def __init__(self, topology: Topology, first_revision: int = 0) -> None:
-        self.topology = topology
+    def __init__(
+        self, topology: Topology, first_revision: int = 0, policy: Policy | None = None
+    ) -> None:
+        self.topology, self.policy = topology, policy or Policy()
+        self.now = 0.0  # of the last cycle or report
+        self.holding = Holding(topology, self.policy)
+        self.history = History()
+        self.claims: dict[str, None] = {}  # jobs for which chips are kept
+        self.again = float("inf")  # when a plan is wanted although nothing has happened
         self.seq = 0  # number of the last event
         self.jobs: dict[str, JobState] = {}
         self.sites = {name: SiteState(name) for name in topology.names}
@@ -42,6 +55,8 @@ class World:
     def put(self, job: JobState) -> None:
         """Take a job's new state and bring the indices up to it."""
         old = self.jobs.get(job.id)
+        if job.ended and not (old and old.ended):
+            self.history.note(job)
         before = {r.run: r for r in old.live()} if old else {}
         after = {r.run: r for r in job.live()} if not job.ended else {}
         for name in before.keys() - after.keys():
@@ -54,9 +69,22 @@ class World:
                 self.ordered.setdefault(name, self.revision[run.share.site])
         self.jobs[job.id] = job
         self.job_of.update(dict.fromkeys(after, job.id))
+        if _matters(before, after):
+            self.hold(job)
         self._index(job)
 
+    def hold(self, job: JobState) -> None:
+        """Note what the job holds and until when; looked at again when that is over."""
+        known = self.holding.holders.get(job.id)
+        holder = self.holding.put(job, self.now)
+        if holder is not None and (known is None or holder.end != known.end):
+            self.wake_at(holder.end, job.id)
+
     def _index(self, job: JobState) -> None:
+        if job.claim is not None and not job.ended and not job.ending:
+            self.claims.setdefault(job.id)
+        else:
+            self.claims.pop(job.id, None)
         if job.ended:
             self.active.discard(job.id)
             self.waiting.pop(job.id, None)
@@ -91,19 +119,43 @@ class World:
         heapq.heappush(self._timers, (when, job))
 
     def due(self, now: float) -> None:
-        """Mark the jobs whose time has come."""
+        """Mark the jobs whose time has come; of those past their expected end it is set anew."""
+        self.now = max(self.now, now)
         while self._timers and self._timers[0][0] <= now:
             _, job = heapq.heappop(self._timers)
             if job in self.active:
                 self.dirty.add(job)
+            holder = self.holding.holders.get(job)
+            if holder is not None and holder.end <= now:
+                self.hold(self.jobs[job])
 
     def next_wake(self) -> float:
         """When the next timer is due; infinity if there is none."""
-        return self._timers[0][0] if self._timers else float("inf")
+        return min(self._timers[0][0] if self._timers else float("inf"), self.again)
+
+    def wants_a_plan(self, now: float) -> bool:
+        """Whether there is something to decide: jobs wait, chips may move, or the time has come."""
+        return bool(self.waiting or self.claims) or self.again <= now
+
+    def plan_again(self, when: float, now: float) -> None:
+        """Ask for a plan at ``when`` although nothing happens until then."""
+        self.again = max(when, now + SHORTEST_LOOK)
+
+    def length(self, job: JobState) -> float:
+        """Seconds that the job is expected to work yet, counted from when it is placed."""
+        holder = self.holding.holders.get(job.id)
+        if holder is not None:
+            return max(1.0, holder.end - self.now)
+        return max(1.0, self.estimate(job).seconds - job.done)
+
+    def estimate(self, job: JobState) -> Estimate:
+        """How long the whole of the job is expected to take, and why."""
+        return self.history.expected(job.spec, job.user, self.policy.assumed)
 
     def load(self, jobs: Iterable[JobState], sites: Iterable[SiteState], now: float) -> None:
         """Fill from the store at start; each site that was up gets a fresh, full lease."""
-        for job in jobs:
+        self.now = now
+        for job in sorted(jobs, key=_end):
             self.put(job)
         for site in sites:
             if site.name in self.sites:
@@ -123,8 +175,25 @@ class World:
         return np.array([self.sites[n].phase == "up" for n in self.topology.names], dtype=bool)
 
 
+def _end(job: JobState) -> float:
+    """In order of their ends, those without one in order of age: as they came."""
+    return job.submitted_at if job.ended_at is None else job.ended_at
+
+
+_HOLDS_ANEW = frozenset({"running", "stopping"})
+
+
+def _matters(before: Mapping[str, RunState], after: Mapping[str, RunState]) -> bool:
+    """Whether something has changed in what a job holds, or in what may be done with it."""
+    if before.keys() != after.keys():
+        return True
+    return any(r.phase in _HOLDS_ANEW and before[n].phase != r.phase for n, r in after.items())
+
+
 def lost_shares(job: JobState) -> tuple[RunState, ...]:
     """Shares of a started gang to be placed again while other shares run or have succeeded."""
+    if job.evicted and job.live():
+        return ()
     shares = job.shares().values()
     others = any(r.phase == "succeeded" or (r.go and not r.ended) for r in shares)
     return tuple(r for r in shares if r.ended and r.phase != "succeeded") if others else ()

@@ -158,7 +158,8 @@ class Supervisor:
             raise Over("stopped", reason, None, self.sheet.grace)
 
     def _deadline(self, over: Over) -> Deadline:
-        return Deadline(self.folder, boot_clock() + over.grace)
+        fence = self.sheet.grace if self.sheet.fenced else None
+        return Deadline(self.folder, boot_clock() + over.grace, fence)
 
     def _tell(self, **changes: object) -> None:
         self.status |= changes
@@ -166,14 +167,20 @@ class Supervisor:
 
 
 class Deadline:
-    """When the processes are killed; a stop request may bring it nearer."""
+    """When the processes are killed; a stop request may bring it nearer, and so does the lease.
 
-    def __init__(self, folder: RunFolder, at: float) -> None:
-        self.folder, self.at = folder, at
+    ``fence``: a run that may be placed elsewhere is dead so many seconds after the site's lease,
+    however long the grace of a stop that was under way. Then its site may count as lost.
+    """
+
+    def __init__(self, folder: RunFolder, at: float, fence: float | None = None) -> None:
+        self.folder, self.at, self.fence = folder, at, fence
 
     def __call__(self) -> float:
         stop = self.folder.stop()
-        return self.at if stop is None else min(self.at, float(stop["deadline"]))
+        at = self.at if stop is None else min(self.at, float(stop["deadline"]))
+        lease = self.folder.site.lease_until() if self.fence is not None else None
+        return at if lease is None or self.fence is None else min(at, lease + self.fence)
 
 
 def guard(folder: RunFolder) -> int:

@@ -17,6 +17,7 @@ from skep.model.placement import Share
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 RunOutcome = Literal["succeeded", "failed", "stopped", "lost"]
+Cause = Literal["priority", "share", "window", "shrink", "migration"]
 
 
 class _Event(Spec):
@@ -52,6 +53,8 @@ class Placed(_Event):
     runs: tuple[RunGrant, ...]
     go: bool = False
     repair: bool = Field(default=False, description="a lost share again, beside runs that go on")
+    grow: bool = Field(default=False, description="one more share, beside runs that go on")
+    expected: float | None = Field(default=None, description="s that it was expected to work yet")
     reason: str
 
 
@@ -99,6 +102,7 @@ class RunStopping(_Event):
     kind: Literal["run_stopping"] = "run_stopping"
     run: str
     reason: str
+    grace: float | None = Field(default=None, description="s until it is killed; None: the usual")
 
 
 class RunEnded(_Event):
@@ -117,6 +121,55 @@ class Retried(_Event):
     kind: Literal["retried"] = "retried"
     not_before: float
     failures: int
+    reason: str
+
+
+class Preempted(_Event):
+    """Runs of the job have to give their chips back; it waits again, with its age.
+
+    ``for_job`` gets them ("" for a maintenance window). ``lost`` is what it costs: chip-seconds of
+    work since the last checkpoint, and of starting again. ``RunStopping`` follows for each run.
+    """
+
+    kind: Literal["preempted"] = "preempted"
+    runs: tuple[str, ...]
+    cause: Cause
+    for_job: str = ""
+    lost: float = 0.0
+    reason: str
+
+
+class Claimed(_Event):
+    """Chips that others are giving back are kept for the job until ``until``, then no more."""
+
+    kind: Literal["claimed"] = "claimed"
+    shares: tuple[Share, ...]
+    until: float
+    victims: tuple[str, ...] = Field(default=(), description="jobs that give chips back")
+    reason: str
+
+
+class Resized(_Event):
+    """An elastic job goes on without the shares ``ranks``: their chips are for ``for_job``."""
+
+    kind: Literal["resized"] = "resized"
+    ranks: tuple[int, ...]
+    for_job: str = ""
+    reason: str
+
+
+class Migrated(_Event):
+    """A running job goes elsewhere: its runs stop, ``shares`` are kept for it until ``until``.
+
+    ``gain`` and ``cost`` are in chip-seconds of its work.
+    """
+
+    kind: Literal["migrated"] = "migrated"
+    runs: tuple[str, ...]
+    shares: tuple[Share, ...]
+    until: float
+    gain: float
+    cost: float
     reason: str
 
 
@@ -176,6 +229,10 @@ Event = Annotated[
     | RunStopping
     | RunEnded
     | Retried
+    | Preempted
+    | Claimed
+    | Resized
+    | Migrated
     | CancelRequested
     | Ending
     | JobEnded

@@ -76,6 +76,9 @@ class Order(Spec):
     peers: dict[str, str] = Field(default_factory=dict)
     chip_speed: float | None = None
     grace: float = 10.0
+    notice: float | None = Field(
+        default=None, description="s from this stop to the kill, where it may take longer"
+    )
     reason: str = ""
 
 

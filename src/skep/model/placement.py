@@ -22,3 +22,11 @@ class Share(Spec):
     blocks: int = Field(default=1, ge=1)
     rank: int = Field(default=0, ge=0)
     power: float = Field(default=0.0, ge=0)
+
+
+class Claim(Spec):
+    """Chips kept for a job while those who hold them end: nobody else gets them until ``until``."""
+
+    shares: tuple[Share, ...]
+    until: float
+    victims: tuple[str, ...] = ()

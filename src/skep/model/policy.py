@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from skep.model.base import Name, Seconds, Spec
+from skep.model.base import Name, Seconds, Spec, Watts
 from skep.model.job import Priority
 
 
@@ -52,11 +52,14 @@ class Rule(Spec):
 
 
 class Maintenance(Spec):
-    """A time in which nothing may run at a site."""
+    """A time in which nothing may run at a site, or no more than a lower cap bears."""
 
     site: Name
     start: AwareDatetime
     end: AwareDatetime
+    cap: Watts | None = Field(
+        default=None, description="instead of nothing: so much may be drawn at the meter"
+    )
     reason: str = ""
 
 
@@ -77,7 +80,14 @@ class Policy(Spec):
     patience: Seconds = Field(
         default=86400.0, gt=0, description="who has waited longer goes before all others"
     )
-    backfill: Literal["easy", "conservative", "none"] = "none"
+    backfill: Literal["easy", "conservative", "none"] = Field(
+        default="easy",
+        description="easy: nobody delays the first job that does not fit yet; conservative: nor"
+        " those behind it; none: nobody goes past it",
+    )
+    assumed: Seconds = Field(
+        default=3600.0, gt=0, description="taken for a job that does not say how long it takes"
+    )
     preemption: bool = False
     migration: bool = False
     maintenance: tuple[Maintenance, ...] = ()

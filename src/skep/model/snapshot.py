@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from skep.model.job import ChipRequest, Elastic, Span
-from skep.model.placement import Share
+from skep.model.event import Cause
+from skep.model.job import ChipRequest, Elastic, Job, Span
+from skep.model.placement import Claim, Share
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -59,6 +60,9 @@ class Shape:
     elastic: Elastic | None
     per: str
     queue: str
+    length: float = (
+        np.inf
+    )  # s that it is expected to work yet, rounded up (see ``scheduler.estimate``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +92,121 @@ class Waiting:
     user: str = ""
     repair: Repair | None = None
     avoid: frozenset[str] = frozenset()  # sites that failed this job: only if nothing else fits
+    start_by: float = 0.0  # deferrable: it may be held back until then
+    evicted: bool = False  # its chips were taken from it: it takes none from others in turn
+    claim: Claim | None = None  # chips that are kept for it
+
+
+@dataclass(frozen=True, slots=True)
+class HeldShare:
+    """One live run of a holder: ``row`` of its pool, W at the meter that it adds."""
+
+    run: str
+    row: int
+    chips: int
+    watts: float
+    rank: int
+    stopping: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A job that holds chips, as far as it matters for what is taken from it or given to it.
+
+    ``began`` is when its present gang started (when it was placed, before that), ``end`` when it is
+    expected to end; times are seconds since the epoch. ``loose``: all its runs have started and
+    none is being stopped, so that it may be changed at all.
+    """
+
+    job: str
+    spec: Job
+    priority: int  # job's own + queue's
+    began: float
+    end: float
+    shares: tuple[HeldShare, ...]
+    loose: bool = True
+    preemptions: int = 0
+    migrations: int = 0
+    moved_at: float | None = None
+    resized_at: float | None = None
+    dropped: tuple[int, ...] = ()
+
+    @property
+    def chips(self) -> int:
+        return sum(share.chips for share in self.shares)
+
+    def unsaved(self, now: float) -> float:
+        """Seconds of work since the last checkpoint; all of it where none is promised."""
+        worked, every = max(0.0, now - self.began), self.spec.checkpoint_every
+        return worked % every if every else worked
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The live runs in one pool, columns in order of their expected ends."""
+
+    end: Floats
+    chips: Ints
+    watts: Floats
+    priority: Ints
+    holder: tuple[Holder, ...] = ()
+
+
+EMPTY = Held(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Chips that are kept for a job (see ``Claim``)."""
+
+    job: str
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Each site's power over the hours to come: S x H, hour 0 being that of ``start`` (epoch s).
+
+    ``own`` is W of its own sun and wind, ``carbon`` gCO2eq/kWh and ``price`` USD/MWh of its grid
+    (nan where unknown), ``green`` 0..1 the renewable share of its grid (length S).
+    """
+
+    start: float
+    own: Floats
+    carbon: Floats
+    price: Floats
+    green: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world at one moment. ``held`` is chips held by live runs, per queue."""
+    """The world at one moment. ``held`` is chips held by live runs, per queue.
+
+    ``running`` has one entry per pool (or none at all: nothing is known of ends); ``kept`` is what
+    is kept for whom. ``slow`` says that it is time to look for what may move.
+    """
 
     sites: Sites
     pools: Pools
     shapes: tuple[Shape, ...]
     waiting: tuple[Waiting, ...]
     held: Mapping[str, int] = field(default_factory=dict)
+    running: tuple[Held, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    forecast: Forecast | None = None
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A decision: give these shares to the job."""
+    """A decision: give these shares to the job. ``grow``: one more share, beside those it has."""
 
     job: str
     version: int
     shares: tuple[Share, ...]
     repair: bool
     reason: str
+    grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +226,71 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """The job is to start at ``start`` (epoch s) with ``shares``: nobody may delay that."""
+
+    job: str
+    start: float
+    end: float
+    shares: tuple[Share, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A job that gives chips back: all of its runs, or the shares ``ranks`` of an elastic one.
+
+    ``lost`` is what that costs, in chip-seconds of work.
+    """
+
+    job: str
+    runs: tuple[str, ...]
+    ranks: tuple[int, ...]
+    cause: Cause
+    lost: float
+    grace: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """A decision: ``victims`` give chips back, and ``shares`` are kept for the job until ``until``.
+
+    ``job`` is "" where the chips are for nobody: a maintenance window.
+    """
+
+    job: str
+    version: int
+    shares: tuple[Share, ...]
+    until: float
+    victims: tuple[Victim, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A decision: the running job stops, to go on with ``shares``; gain, cost: chip-seconds."""
+
+    job: str
+    runs: tuple[str, ...]
+    shares: tuple[Share, ...]
+    until: float
+    gain: float
+    cost: float
+    grace: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``schedule`` answers: decisions plus the versions that they were made from."""
+    """What ``schedule`` answers: decisions plus the versions that they were made from.
+
+    ``again``: when it should be asked again although nothing has happened (epoch s).
+    """
 
     placements: tuple[Placement, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    preemptions: tuple[Preemption, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    again: float = np.inf

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from skep.model.job import Job
-from skep.model.placement import Share
+from skep.model.placement import Claim, Share
 
 JobPhase = Literal["waiting", "starting", "running", "succeeded", "failed", "cancelled"]
 RunPhase = Literal[
@@ -31,6 +31,8 @@ class RunState:
     ended_at: float | None = None
     exit_code: int | None = None
     reason: str = ""
+    grace: float | None = None  # s from the notice to the kill; None: the usual
+    stopping_at: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -45,6 +47,11 @@ class JobState:
     for placing or not placing; ``refusals`` counts sites per reason of the last refusal.
     ``gang`` is the attempt of the last whole placement: later attempts repaired shares of it.
     ``ending`` is set once it is decided how the job ends; it ends when its runs have stopped.
+
+    ``expected`` is how long it was expected to work when it was placed, ``done`` the work (s) that
+    its checkpoints keep. ``evicted``: what it held last was taken from it (or left, to migrate) and
+    it has not been placed since; ``paused`` is how long that lasted in all (s), ``paused_at`` since
+    when it does now. ``claim``: chips kept for it. ``dropped``: ranks given back by shrinking.
     """
 
     id: str
@@ -64,6 +71,17 @@ class JobState:
     ended_at: float | None = None
     ending: JobPhase | None = None
     reason: str = ""
+    expected: float | None = None
+    done: float = 0.0
+    claim: Claim | None = None
+    evicted: bool = False
+    preemptions: int = 0
+    migrations: int = 0
+    moved_at: float | None = None
+    resized_at: float | None = None
+    dropped: tuple[int, ...] = ()
+    paused: float = 0.0
+    paused_at: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -75,7 +93,21 @@ class JobState:
 
     def shares(self) -> dict[int, RunState]:
         """The latest run of each share of the present gang, by rank; empty before placement."""
-        return {r.share.rank: r for r in self.runs.values() if self.gang and r.attempt >= self.gang}
+        gang, gone = self.gang, self.dropped
+        return {
+            r.share.rank: r
+            for r in self.runs.values()
+            if gang and r.attempt >= gang and r.share.rank not in gone
+        }
+
+    def begun_at(self) -> float | None:
+        """When the first run of the present gang started; None before."""
+        starts = [
+            r.started_at
+            for r in self.runs.values()
+            if r.attempt >= self.gang and r.started_at is not None
+        ]
+        return min(starts) if self.gang and starts else None
 
 
 @dataclass(frozen=True, slots=True)

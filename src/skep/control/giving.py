@@ -1,0 +1,109 @@
+"""Who may be made to give chips back, and to whom: asked again at commit, of jobs as they are.
+
+Each function answers "" where it is right, else why not. No code is shared with the scheduler.
+"""
+
+from __future__ import annotations
+
+from skep.control.world import World
+from skep.model.policy import Policy
+from skep.model.snapshot import Migration, Placement, Victim
+from skep.model.state import JobState
+
+
+def may_take(owner: JobState | None, version: int) -> str:
+    """Whether others may be stopped for ``owner``."""
+    if owner is None or owner.ended or owner.ending or owner.version != version:
+        return "who should get the chips has moved"
+    if owner.live():
+        return f"{owner.id} holds chips"
+    if owner.evicted:
+        return f"{owner.id} gave way itself: it takes nothing from others"
+    return ""
+
+
+def may_lose(
+    world: World, policy: Policy, job: JobState, victim: Victim, owner: JobState | None
+) -> str:
+    """Whether ``job`` may be stopped, in whole or in part, for ``owner`` (None: for a window)."""
+    runs = [job.runs.get(run) for run in victim.runs]
+    if job.ended or job.ending or any(r is None or r.phase != "running" for r in runs):
+        return f"{job.id} does not run as it did"
+    if victim.ranks:
+        return _may_shrink(policy, job, victim, owner)
+    if not job.spec.preemptible:
+        return f"{job.id} is not preemptible"
+    if len(runs) != len(job.live()):
+        return f"{job.id} gives way as a whole"
+    if owner is None:
+        return _window_comes(policy, job)
+    if victim.cause == "share":
+        return _may_return(world, policy, job, owner)
+    if victim.cause != "priority" or _rank(policy, job) >= _rank(policy, owner):
+        return f"{job.id} is of no lower priority than {owner.id}"
+    return ""
+
+
+def _may_shrink(policy: Policy, job: JobState, victim: Victim, owner: JobState | None) -> str:
+    live = job.live()
+    kept = [run for run in live if run.run not in victim.runs]
+    if {run.share.rank for run in live if run.run in victim.runs} != set(victim.ranks):
+        return f"{job.id} does not run as it did"
+    elastic = job.spec.elastic
+    if elastic is None or sum(run.share.chips for run in kept) < elastic.min:
+        return f"{job.id} cannot do with less"
+    if len(kept) < job.spec.span.min or any(run.phase != "running" for run in kept):
+        return f"{job.id} cannot do with fewer sites"
+    if owner is not None and _rank(policy, job) > _rank(policy, owner):
+        return f"{job.id} is of higher priority than {owner.id}"
+    return ""
+
+
+def _window_comes(policy: Policy, job: JobState) -> str:
+    sites = {run.share.site for run in job.live()}
+    if any(window.site in sites for window in policy.maintenance):
+        return ""
+    return f"no window of maintenance comes for {job.id}"
+
+
+def _may_return(world: World, policy: Policy, job: JobState, owner: JobState) -> str:
+    theirs, ours = policy.queue(job.spec.queue), policy.queue(owner.spec.queue)
+    if theirs is None or ours is None or theirs.name == ours.name or not ours.preempt:
+        return f"queue {owner.spec.queue} takes nothing back"
+    if theirs.soft_chips is not None and world.held[theirs.name] <= theirs.soft_chips:
+        return f"queue {theirs.name} holds no more than its {theirs.soft_chips} chips"
+    return ""
+
+
+def _rank(policy: Policy, job: JobState) -> int:
+    queue = policy.queue(job.spec.queue)
+    return policy.priority_of(job.spec.priority) + (queue.priority if queue else 0)
+
+
+def may_grow(job: JobState, placement: Placement) -> str:
+    """Whether a running elastic job may have the shares of ``placement`` too."""
+    if not placement.grow:
+        return ""
+    elastic, live = job.spec.elastic, job.live()
+    sites = [r.share.site for r in live] + [s.site for s in placement.shares]
+    chips = sum(r.share.chips for r in live) + sum(s.chips for s in placement.shares)
+    if elastic is None or chips > elastic.max or len(sites) > job.spec.span.most:
+        return f"{job.id} cannot grow to {chips} chips at {len(sites)} sites"
+    if len(set(sites)) != len(sites) or not live or any(r.phase != "running" for r in live):
+        return f"{job.id} does not run as it did"
+    ranks = {r.share.rank for r in live}.intersection(s.rank for s in placement.shares)
+    return f"{job.id} has a share of rank {min(ranks)}" if ranks else ""
+
+
+def may_move(job: JobState, migration: Migration) -> str:
+    """Whether a running job may stop and go on elsewhere."""
+    live = job.live()
+    if job.ended or job.ending or job.claim is not None:
+        return f"{job.id} cannot move now"
+    if {r.run for r in live} != set(migration.runs) or any(r.phase != "running" for r in live):
+        return f"{job.id} does not run as it did"
+    if not job.spec.preemptible:
+        return f"{job.id} is not preemptible"
+    if not migration.gain > migration.cost:
+        return f"{job.id} would gain no more than it costs"
+    return ""
