@@ -29,7 +29,7 @@ def options() -> argparse.Namespace:
     limit = os.environ.get("TRAIN_SECONDS")  # set by `skep run --compare-alone`
     parser.add_argument("--seconds", type=float, default=limit, help="end after so many seconds")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=2, help="windows per step and rank")
+    parser.add_argument("--batch", type=int, default=1, help="windows per step and rank")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--warmup", type=int, default=30, help="steps")
     parser.add_argument("--eval-every", type=int, default=20, help="rounds; 0: only at the end")
