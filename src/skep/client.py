@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from skep import errors
 from skep.model.job import Job
+from skep.model.measured import Measured
 from skep.model.message import Answer, Report
 from skep.model.policy import Policy
 from skep.model.site import Pool
@@ -56,6 +57,7 @@ _BY_STATUS: Final = {
 }
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _JOB_VIEWS: Final = TypeAdapter(list[JobView])
+_MEASURED: Final = TypeAdapter(list[Measured])
 _SITE_VIEWS: Final = TypeAdapter(list[SiteView])
 
 
@@ -100,6 +102,10 @@ class Client:
 
     def pool(self) -> Pool:
         return self._get(Pool, "/v1/pool")
+
+    def measured(self) -> list[Measured]:
+        """How fast runs of real jobs stepped, newest job first."""
+        return self._decode(_MEASURED, self._send("GET", "/v1/measured"))
 
     def policy(self) -> Policy:
         return self._get(Policy, "/v1/policy")

@@ -16,11 +16,15 @@ from fastapi.responses import JSONResponse
 from skep import __version__
 from skep.api import jobs, sites
 from skep.api.context import Context, Ctx, Who
+from skep.control.measured import measured
 from skep.errors import InputError, SkepError
+from skep.model.measured import Measured
 from skep.model.policy import Policy
 from skep.model.site import Pool
 from skep.model.views import Health
 from skep.stderr import say
+
+MOST_MEASURED = 200  # jobs that are looked through
 
 
 def build_app(context: Context) -> FastAPI:
@@ -32,6 +36,7 @@ def build_app(context: Context) -> FastAPI:
     app.add_api_route("/v1/health", _health, methods=["GET"])
     app.add_api_route("/v1/pool", _pool, methods=["GET"])
     app.add_api_route("/v1/policy", _policy, methods=["GET"])
+    app.add_api_route("/v1/measured", _measured, methods=["GET"])
     app.add_exception_handler(SkepError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     return app
@@ -78,6 +83,14 @@ async def _policy(ctx: Ctx, who: Who) -> Policy:
     """The policy file as it was read."""
     who.need_person()
     return ctx.loop.control.policy
+
+
+async def _measured(ctx: Ctx, who: Who) -> list[Measured]:
+    """How fast the runs of jobs stepped that the control plane still keeps, newest job first."""
+    who.need_person()
+    control = ctx.loop.control
+    newest = sorted(control.world.jobs.values(), key=lambda job: -job.submitted_at)
+    return list(measured(control.store, newest[:MOST_MEASURED]))
 
 
 async def _on_error(_request: Request, error: Exception) -> JSONResponse:
