@@ -1,0 +1,407 @@
+"""A trace replayed: the product's own decisions and state machine, without agents' messages.
+
+What decides is ``Control.cycle``; what changes state are the product's events, folded by the
+product (``Draft``, ``World``, ``skep.control.outcome``). What a site would report (a run started,
+a run ended) is made an event here at once instead of travelling as a report. So a job costs some
+hundred microseconds instead of milliseconds. Docs: ``docs/decisions/0014-trace-replay.md``.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from skep.control.draft import Draft
+from skep.control.electricity import Electricity
+from skep.control.outcome import after_end
+from skep.control.service import Control
+from skep.control.topology import Topology
+from skep.model.event import (
+    Event,
+    GangReady,
+    JobEnded,
+    Placed,
+    RunEnded,
+    RunOutcome,
+    RunReady,
+    RunStarted,
+    RunStopping,
+    SiteJoined,
+    SiteReturned,
+    Submitted,
+)
+from skep.model.policy import Policy
+from skep.sim.conditions import Conditions
+from skep.sim.machines import Machines
+from skep.sim.record import BINS, OUTCOMES, Record, Timeline
+from skep.sim.requests import Requests
+from skep.sim.tail import Tail
+from skep.sim.task import Live, Task
+from skep.sim.trace import Trace
+from skep.sim.wear import Broken, links
+
+INF = float("inf")
+_TICK = 0.001  # a timer of the product that is due at once: time must move
+_STEPS_PER_NOTE = 64  # steps between two calls of ``progress``
+
+
+class Replay:
+    """One replay. ``run`` takes it to its end; ``record`` and ``timeline`` tell what happened.
+
+    ``period``: decide at most every so many seconds; 0: at each moment at which anything happened.
+    ``by_node``: bind runs to nodes, which costs some microseconds a job.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        policy: Policy,
+        trace: Trace,
+        conditions: Conditions,
+        broken: Sequence[Broken] = (),
+        *,
+        seed: int = 0,
+        period: float = 0.0,
+        by_node: bool = True,
+    ) -> None:
+        self.topology, self.trace, self.conditions = topology, trace, conditions
+        self.period, self.start = period, trace.start
+        self.record = Record(trace)
+        self.timeline = Timeline(len(topology.names), max(trace.span, 1.0) / BINS)
+        self.machines = Machines(topology, conditions, seed, by_node=by_node or conditions.by_node)
+        self._tail = Tail()
+        electricity = Electricity(topology, self.start, hours=1, on=False)
+        self.control = Control(topology, policy, self._tail, electricity, self.start)
+        self.requests = Requests(trace, self.control, conditions.checkpoint, self.start)
+        self.now = self.start
+        self.steps = 0
+        self._tasks: dict[int, Task] = {}
+        self._order = 0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._arrived = 0  # rows of the trace that were submitted
+        self._times: list[float] = (trace.submit + self.start).tolist()
+        self._pairs = links(topology)
+        self._down: list[tuple[str, str]] = []  # links
+        self._dark: dict[str, int] = {}  # site -> faults that last
+        self._sampled = -1
+        self._sample = (0, 0.0)  # chips that wait, part of the free chips that is broken up
+        self._draft = Draft(self.control.world)
+        for fault in broken:
+            self._at(self.start + fault.at, self._break, fault)
+
+    def run(self, progress: Callable[[int, float], None] | None = None) -> None:
+        """Replay until nothing is left to do. ``progress`` hears (jobs that ended, time)."""
+        # A state is a tree: nothing here needs the collector, which would walk a million jobs.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self._open()
+            while (now := self._next()) < INF:
+                self._step(now)
+                self.steps += 1
+                if progress is not None and self.steps % _STEPS_PER_NOTE == 0:
+                    progress(self.record.events["job_ended"], self.now - self.start)
+        finally:
+            if collecting:
+                gc.enable()
+
+    # Time
+
+    def _open(self) -> None:
+        """All sites report; they keep their leases by reporting, which need not be simulated."""
+        world = self.control.world
+        for name in self.topology.names:
+            self._draft.add(SiteJoined(at=self.start, site=name, agent=f"{name}-1"))
+            world.heard[name] = INF
+        self._step(self.start)
+
+    def _at(self, when: float, act: Callable[..., None], *what: object) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (when, self._order, act, what))
+
+    def _next(self) -> float:
+        """The next moment of which anything must be made; infinity at the end."""
+        arrival = self._times[self._arrived] if self._arrived < len(self._times) else INF
+        if arrival == INF and not self.control.world.active:
+            return INF
+        wake = self.control.next_wake()
+        found = min(arrival, self._heap[0][0] if self._heap else INF)
+        if wake < found:
+            found = max(wake, self.now + _TICK)
+        if self.period and found < INF:
+            passed = (found - self.start) / self.period
+            found = self.start + math.ceil(passed - 1e-9) * self.period
+        return found
+
+    def _step(self, now: float) -> None:
+        self._measure(now)
+        self.now = now
+        self._arrive(now)
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            when, _, act, what = heapq.heappop(heap)
+            act(when, *what)
+        self._draft.commit(self._tail)
+        self.control.cycle(now)
+        self._draft = Draft(self.control.world)
+        for event in self._tail.drain():
+            self._heed(event)
+
+    def _arrive(self, now: float) -> None:
+        times, row = self._times, self._arrived
+        while row < len(times) and times[row] <= now:
+            spec, refusal = self.requests.of(row)
+            if refusal:
+                self.record.refused[row] = refusal
+                self.record.outcome[row] = OUTCOMES.index("refused")
+            else:
+                user = self.requests.user(row)
+                self._draft.add(Submitted(at=times[row], job=str(row), spec=spec, user=user))
+            row += 1
+        self._arrived = row
+
+    # What the control plane decided
+
+    def _heed(self, event: Event) -> None:
+        self.record.events[event.kind] += 1
+        match event:
+            case Placed():
+                self._placed(event)
+            case JobEnded():
+                self._job_ended(event)
+            case RunEnded():
+                self._run_gone(event)
+            case GangReady():
+                for live in tuple(self._tasks[int(event.job)].runs.values()):
+                    if not live.started:
+                        self._at(event.at, self._begin, int(event.job), live.run)
+            case RunStopping():
+                takes = self.conditions.stop
+                if event.grace is not None:
+                    takes = min(takes, event.grace)
+                self._at(event.at + takes, self._stopped, int(event.job), event.run, event.reason)
+            case _ if event.kind == "preempted":
+                self.record.preempted[int(event.job)] += 1
+            case _:
+                pass
+
+    def _placed(self, event: Placed) -> None:
+        row = int(event.job)
+        task = self._tasks.get(row)
+        if task is None:
+            task = Task(row, float(self.trace.duration[row]), int(self.trace.chips[row]))
+            self._tasks[row] = task
+        takes = self.conditions.setup + (self.conditions.restart if task.starts else 0.0)
+        task.starts += 1
+        self.record.attempts[row] += 1
+        for grant in event.runs:
+            share = grant.share
+            pool = self.topology.pool_row[share.site, share.pool]
+            worth = self.requests.worth(row, share.chip)
+            live = Live(grant.run, share, pool, share.chips * worth / task.chips)
+            task.runs[grant.run] = live
+            live.slow = self.machines.bind(pool, grant.run, share.chips)
+            then = self._begin if event.go else self._ready
+            self._at(event.at + takes, then, row, grant.run)
+
+    def _job_ended(self, event: JobEnded) -> None:
+        row = int(event.job)
+        self.record.outcome[row] = OUTCOMES.index(event.outcome)
+        self.record.ended[row] = event.at - self.start
+        task = self._tasks.pop(row, None)
+        if task is not None:
+            self.record.lost[row] = task.lost
+        world = self.control.world
+        state = world.jobs.pop(event.job)
+        for run in state.runs:
+            world.job_of.pop(run, None)
+
+    # What happens at sites
+
+    def _ready(self, when: float, row: int, run: str) -> None:
+        live = self._live(row, run)
+        if live is not None and live.share.site not in self._dark:
+            self._draft.add(RunReady(at=when, job=str(row), run=run))
+
+    def _begin(self, when: float, row: int, run: str) -> None:
+        live = self._live(row, run)
+        if live is None or live.share.site in self._dark:
+            return
+        if math.isinf(live.slow):
+            self._over(when, row, run, "failed", "its site has not so many chips in order")
+            return
+        task = self._tasks[row]
+        task.advance(when)
+        live.started = True
+        if math.isnan(self.record.started[row]):
+            self.record.started[row] = when - self.start
+        self.record.site[row] = self.topology.row[live.share.site]
+        self._draft.add(RunStarted(at=when, job=str(row), run=run))
+        if self._down:
+            self._stall(task)
+        self._turn(task, when)
+
+    def _turn(self, task: Task, when: float) -> None:
+        """The task's speed has changed: note its end anew."""
+        left = task.turn(self.conditions.checkpoint)
+        if left < INF:
+            self._at(when + left, self._done, task.row, task.serial)
+
+    def _done(self, when: float, row: int, serial: int) -> None:
+        task = self._tasks.get(row)
+        if task is None or task.serial != serial:
+            return
+        task.advance(when)
+        for live in tuple(task.runs.values()):
+            if live.started:
+                self._over(when, row, live.run, "succeeded", "")
+
+    def _stopped(self, when: float, row: int, run: str, reason: str) -> None:
+        live = self._live(row, run)
+        if live is not None and live.share.site not in self._dark:
+            self._over(when, row, run, "stopped", reason)
+
+    def _over(self, when: float, row: int, run: str, outcome: RunOutcome, reason: str) -> None:
+        """A run ends at its site, and the control plane hears of it."""
+        self._leave(when, row, run, outcome)
+        event = RunEnded(at=when, job=str(row), run=run, outcome=outcome, reason=reason)
+        self._end(event, when)
+
+    def _end(self, event: RunEnded, when: float) -> None:
+        draft, control = self._draft, self.control
+        state = draft.job(event.job)
+        if state is None or state.ended or state.runs[event.run].ended:
+            return
+        draft.add(event)
+        state = draft.job(event.job)
+        assert state is not None  # the event has just been folded into it
+        draft.add(*after_end(state, state.runs[event.run], control.policy, when))
+
+    def _leave(self, when: float, row: int, run: str, outcome: RunOutcome) -> None:
+        """A run has ended: its nodes are free, and the others go on without it."""
+        task = self._tasks[row]
+        task.advance(when)
+        live = task.runs.pop(run)
+        self.machines.release(live.pool, run)
+        self._go_on(task, when, outcome)
+
+    def _go_on(self, task: Task, when: float, outcome: RunOutcome) -> None:
+        if any(live.started for live in task.runs.values()):
+            if outcome != "succeeded":
+                self._turn(task, when)
+        elif outcome != "succeeded":
+            task.serial += 1
+            task.fall_back(self.conditions.checkpoint)
+
+    def _run_gone(self, event: RunEnded) -> None:
+        """The control plane gave a run up (its site is lost): here it is over as well."""
+        if self._live(int(event.job), event.run) is not None:
+            self._leave(event.at, int(event.job), event.run, event.outcome)
+
+    def _live(self, row: int, run: str) -> Live | None:
+        task = self._tasks.get(row)
+        return task.runs.get(run) if task is not None else None
+
+    # What breaks
+
+    def _break(self, when: float, fault: Broken) -> None:
+        self.record.faults[fault.kind] += 1
+        if fault.kind == "site":
+            name = self.topology.names[fault.place]
+            self._darken(when, name)
+            self._at(when + fault.lasts, self._lighten, name)
+        elif fault.kind == "link":
+            self._down.append(self._pairs[fault.place])
+            self._at(when + fault.lasts, self._mend_link, self._pairs[fault.place])
+            self._stall_all(when)
+        else:
+            self._break_chips(when, fault)
+
+    def _break_chips(self, when: float, fault: Broken) -> None:
+        """Chips of a pool fail, with the runs that use them; the site offers so many fewer."""
+        site = self.topology.names[self.topology.pool_site[fault.place]]
+        what = f"{fault.kind} {fault.row} failed"
+        for run in self.machines.struck(fault):
+            self._over(when, int(run.split("-", 1)[0]), run, "failed", f"{what} at {site}")
+        lost = self.machines.put_out(fault)
+        free = self.control.world.free
+        free[fault.place] -= sum(chips for _, chips in lost)
+        self._at(when + fault.lasts, self._mend_chips, fault.place, lost)
+
+    def _mend_chips(self, when: float, pool: int, lost: list[tuple[int, int]]) -> None:
+        del when
+        self.machines.mend(pool, lost)
+        self.control.world.free[pool] += sum(chips for _, chips in lost)
+
+    def _darken(self, when: float, site: str) -> None:
+        """A site loses its power: its runs die, and nobody hears of it until its lease is over."""
+        self._dark[site] = self._dark.get(site, 0) + 1
+        if self._dark[site] > 1:
+            return
+        self.control.world.heard[site] = when
+        for job in dict.fromkeys(self.control.world.runs[site].values()):
+            task = self._tasks.get(int(job))
+            if task is None:
+                continue
+            task.advance(when)
+            for live in task.runs.values():
+                if live.share.site == site:
+                    live.started = False
+            self._go_on(task, when, "lost")
+
+    def _lighten(self, when: float, site: str) -> None:
+        """Power is back: a new agent reports that the runs are gone."""
+        self._dark[site] -= 1
+        if self._dark[site]:
+            return
+        del self._dark[site]
+        world, draft = self.control.world, self._draft
+        world.heard[site] = INF
+        reason = "the site lost its power"
+        if draft.site(site).phase == "lost":
+            draft.add(SiteReturned(at=when, site=site, reason="its agent reports again"))
+        agent = f"{site}-{self.record.faults['site'] + 1}"
+        draft.add(SiteJoined(at=when, site=site, agent=agent, reason="its agent was started again"))
+        for run, job in tuple(world.runs[site].items()):
+            if self._live(int(job), run) is not None:
+                self._over(when, int(job), run, "failed", reason)
+
+    def _mend_link(self, when: float, pair: tuple[str, str]) -> None:
+        self._down.remove(pair)
+        self._stall_all(when)
+
+    def _stall_all(self, when: float) -> None:
+        for task in self._tasks.values():
+            if len(task.runs) > 1:
+                task.advance(when)
+                self._stall(task)
+                self._turn(task, when)
+
+    def _stall(self, task: Task) -> None:
+        """A job over a link that is down makes no progress until it is back."""
+        sites = {live.share.site for live in task.runs.values()}
+        down = sum(sites.issuperset(pair) for pair in self._down)
+        for live in task.runs.values():
+            live.stalled = down
+
+    # Measuring
+
+    def _measure(self, now: float) -> None:
+        """The state since the last step held until now."""
+        since = self.now - self.start
+        world = self.control.world
+        span = int(since / self.timeline.width)
+        if span != self._sampled:
+            self._sampled = span
+            chips = sum(int(self.trace.chips[int(job)]) for job in world.waiting)
+            self._sample = chips, self.machines.broken_up()
+        held = self.topology.total - world.free - self.machines.out
+        per_site = np.bincount(
+            self.topology.pool_site, weights=held, minlength=len(self.topology.names)
+        )
+        chips, parts = self._sample
+        self.timeline.add(since, now - self.start, per_site, len(world.waiting), chips, parts)

@@ -1,0 +1,113 @@
+"""The jobs of a trace as the product takes them: specifications, checked once for each shape."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+from pydantic import ValidationError
+
+from skep.control.service import Control
+from skep.control.snapshot import take_snapshot
+from skep.errors import SkepError
+from skep.files.problems import input_error
+from skep.model.job import ChipRequest, Elastic, Job, Span
+from skep.planner.rates import relative_speed
+from skep.scheduler.check import admissible
+from skep.sim.conditions import Checkpoints
+from skep.sim.trace import Trace
+
+# Failures of hardware are no fault of a job: it is tried again however often.
+RETRIES = 10_000
+_KEPT = 50_000  # specifications; traces with exact estimates have as many as jobs
+
+Key = tuple[object, ...]
+
+
+class Requests:
+    """``of(row)``: the job's specification, or why the product refuses it."""
+
+    def __init__(
+        self, trace: Trace, control: Control, saving: Checkpoints | None, now: float
+    ) -> None:
+        self._trace, self._control, self._now = trace, control, now
+        self._saving = saving.every if saving is not None else None
+        self._known: dict[Key, tuple[Job, str]] = {}
+        self._worth: dict[tuple[int, str], float] = {}
+        self._queues = {queue.name for queue in control.policy.queues}
+        self._alone = control.policy.queues[0].name if len(self._queues) == 1 else ""
+
+    @cached_property
+    def _columns(self) -> tuple[list[float], ...]:
+        t = self._trace
+        return tuple(
+            column.tolist()
+            for column in (
+                t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.estimate,
+                t.deadline,
+            )
+        )  # fmt: skip
+
+    def of(self, row: int) -> tuple[Job, str]:
+        """The specification of a row of the trace, and "" or why it is refused."""
+        # nan is not equal to itself: as a key it would never be found again.
+        key = tuple(None if c[row] != c[row] else c[row] for c in self._columns)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[key] = self._made(row)
+        return found
+
+    def user(self, row: int) -> str:
+        """Who submits the job."""
+        return self._trace.users[self._trace.user[row]]
+
+    def worth(self, row: int, kind: str) -> float:
+        """Speed of a chip of ``kind`` in chips of the kind that the trace names for the job.
+
+        1 where the trace names none, or where one of the speeds is not known.
+        """
+        key = int(self._trace.kind[row]), kind
+        if key not in self._worth:
+            named = self._trace.kinds[key[0]].split("|")[0]
+            chips = self._control.topology.chips
+            ratio = None
+            if named in chips and kind in chips and named != kind:
+                ratio = relative_speed(chips[kind], chips[named])
+            self._worth[key] = ratio or 1.0
+        return self._worth[key]
+
+    def _made(self, row: int) -> tuple[Job, str]:
+        try:
+            spec = self._spec(row)
+        except ValidationError as error:
+            raise input_error(error, Job, {}, source=f"{self._trace.name}, job {row}") from None
+        world, policy = self._control.world, self._control.policy
+        clean = self._control.electricity.clean(world.drawn, self._now)
+        try:
+            admissible(spec, take_snapshot(world, policy, clean, self._now), policy)
+        except SkepError as error:
+            return spec, str(error)
+        return spec, ""
+
+    def _spec(self, row: int) -> Job:
+        t = self._trace
+        count = int(t.chips[row])
+        kinds = t.kinds[t.kind[row]].split("|")
+        queue = t.queues[t.queue[row]]
+        estimate, deadline = float(t.estimate[row]), float(t.deadline[row])
+        elastic = Elastic(min=int(t.least[row]), max=int(t.most[row])) if t.most[row] else None
+        return Job(
+            name="traced",
+            run="work",
+            chips=tuple(ChipRequest(kind=kind or None, count=count) for kind in kinds),
+            queue=queue if queue in self._queues or not self._alone else self._alone,
+            priority=int(t.priority[row]),
+            span=Span(min=1, max=int(t.sites[row])) if t.sites[row] > 1 else Span(),
+            elastic=elastic,
+            duration=None if math.isnan(estimate) or estimate <= 0 else estimate,
+            deadline=None if math.isnan(deadline) or deadline <= 0 else deadline,
+            checkpoint_every=self._saving,
+            retries=RETRIES,
+        )
