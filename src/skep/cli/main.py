@@ -8,8 +8,9 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from skep.cli import ask, catalogue, logs, pool, run, schema, simulate, top
+from skep.cli import ask, catalogue, logs, pool, run, schema, simulate, top, trace
 from skep.errors import InputError, SkepError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -40,8 +41,11 @@ COMMANDS = (
     catalogue.systems,
     schema.schema,
 )
+CLASSES: dict[object, type[TyperCommand]] = {simulate.simulate: simulate.OptionalJson}
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(cls=CLASSES.get(_command))(_command)
+
+app.add_typer(trace.app)
 
 
 @app.command()

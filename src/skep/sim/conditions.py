@@ -84,7 +84,7 @@ class Conditions(Spec):
     @property
     def by_node(self) -> bool:
         """Whether it matters on which nodes a run is."""
-        breaks = {f.kind for f in (*self.failures, *self.faults)}
+        breaks = {f.kind for f in self.failures} | {f.kind for f in self.faults}
         return self.stragglers.nodes > 0 or bool(breaks & {"chip", "node", "block"})
 
 

@@ -92,7 +92,7 @@ class Machines:
         return range(fault.row * block, min((fault.row + 1) * block, nodes.count))
 
     def broken_up(self) -> float:
-        """Part of all free chips that lies in nodes which are held in part (0 where none is free)."""
+        """Part of all free chips that lies in nodes held in part; 0 where none is free."""
         partly = free = 0
         for nodes in self._pools:
             some, every = nodes.broken_up()

@@ -76,7 +76,8 @@ class Timeline:
     @property
     def times(self) -> Floats:
         """The middle of each span, s after the start."""
-        return (np.arange(self._last + 1) + 0.5) * self.width
+        middles: Floats = (np.arange(self._last + 1, dtype=np.float64) + 0.5) * self.width
+        return middles
 
     @property
     def held(self) -> Floats:

@@ -12,6 +12,7 @@ import gc
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,18 +32,18 @@ from skep.model.event import (
     RunStarted,
     RunStopping,
     SiteJoined,
-    SiteReturned,
     Submitted,
 )
 from skep.model.policy import Policy
 from skep.sim.conditions import Conditions
 from skep.sim.machines import Machines
+from skep.sim.outages import Outages
 from skep.sim.record import BINS, OUTCOMES, Record, Timeline
 from skep.sim.requests import Requests
 from skep.sim.tail import Tail
 from skep.sim.task import Live, Task
 from skep.sim.trace import Trace
-from skep.sim.wear import Broken, links
+from skep.sim.wear import Broken
 
 INF = float("inf")
 _TICK = 0.001  # a timer of the product that is due at once: time must move
@@ -79,19 +80,25 @@ class Replay:
         self.requests = Requests(trace, self.control, conditions.checkpoint, self.start)
         self.now = self.start
         self.steps = 0
-        self._tasks: dict[int, Task] = {}
+        self.tasks: dict[int, Task] = {}
         self._order = 0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._arrived = 0  # rows of the trace that were submitted
         self._times: list[float] = (trace.submit + self.start).tolist()
-        self._pairs = links(topology)
-        self._down: list[tuple[str, str]] = []  # links
-        self._dark: dict[str, int] = {}  # site -> faults that last
+        self.outages = Outages(self)
+        self._acts: dict[str, Callable[[Any], None]] = {
+            "placed": self._placed,
+            "job_ended": self._job_ended,
+            "run_ended": self._run_gone,
+            "gang_ready": self._go,
+            "run_stopping": self._stopping,
+            "preempted": self._preempted,
+        }
         self._sampled = -1
         self._sample = (0, 0.0)  # chips that wait, part of the free chips that is broken up
-        self._draft = Draft(self.control.world)
+        self.draft = Draft(self.control.world)
         for fault in broken:
-            self._at(self.start + fault.at, self._break, fault)
+            self.at(self.start + fault.at, self.outages.begin, fault)
 
     def run(self, progress: Callable[[int, float], None] | None = None) -> None:
         """Replay until nothing is left to do. ``progress`` hears (jobs that ended, time)."""
@@ -115,11 +122,11 @@ class Replay:
         """All sites report; they keep their leases by reporting, which need not be simulated."""
         world = self.control.world
         for name in self.topology.names:
-            self._draft.add(SiteJoined(at=self.start, site=name, agent=f"{name}-1"))
+            self.draft.add(SiteJoined(at=self.start, site=name, agent=f"{name}-1"))
             world.heard[name] = INF
         self._step(self.start)
 
-    def _at(self, when: float, act: Callable[..., None], *what: object) -> None:
+    def at(self, when: float, act: Callable[..., None], *what: object) -> None:
         self._order += 1
         heapq.heappush(self._heap, (when, self._order, act, what))
 
@@ -145,9 +152,9 @@ class Replay:
         while heap and heap[0][0] <= now:
             when, _, act, what = heapq.heappop(heap)
             act(when, *what)
-        self._draft.commit(self._tail)
+        self.draft.commit(self._tail)
         self.control.cycle(now)
-        self._draft = Draft(self.control.world)
+        self.draft = Draft(self.control.world)
         for event in self._tail.drain():
             self._heed(event)
 
@@ -160,7 +167,7 @@ class Replay:
                 self.record.outcome[row] = OUTCOMES.index("refused")
             else:
                 user = self.requests.user(row)
-                self._draft.add(Submitted(at=times[row], job=str(row), spec=spec, user=user))
+                self.draft.add(Submitted(at=times[row], job=str(row), spec=spec, user=user))
             row += 1
         self._arrived = row
 
@@ -168,33 +175,29 @@ class Replay:
 
     def _heed(self, event: Event) -> None:
         self.record.events[event.kind] += 1
-        match event:
-            case Placed():
-                self._placed(event)
-            case JobEnded():
-                self._job_ended(event)
-            case RunEnded():
-                self._run_gone(event)
-            case GangReady():
-                for live in tuple(self._tasks[int(event.job)].runs.values()):
-                    if not live.started:
-                        self._at(event.at, self._begin, int(event.job), live.run)
-            case RunStopping():
-                takes = self.conditions.stop
-                if event.grace is not None:
-                    takes = min(takes, event.grace)
-                self._at(event.at + takes, self._stopped, int(event.job), event.run, event.reason)
-            case _ if event.kind == "preempted":
-                self.record.preempted[int(event.job)] += 1
-            case _:
-                pass
+        act = self._acts.get(event.kind)
+        if act is not None:
+            act(event)
+
+    def _go(self, event: GangReady) -> None:
+        for live in tuple(self.tasks[int(event.job)].runs.values()):
+            if not live.started:
+                self.at(event.at, self._begin, int(event.job), live.run)
+
+    def _stopping(self, event: RunStopping) -> None:
+        takes, grace = self.conditions.stop, getattr(event, "grace", None)
+        takes = takes if grace is None else min(takes, grace)
+        self.at(event.at + takes, self._stopped, int(event.job), event.run, event.reason)
+
+    def _preempted(self, event: Event) -> None:
+        self.record.preempted[int(event.job)] += 1
 
     def _placed(self, event: Placed) -> None:
         row = int(event.job)
-        task = self._tasks.get(row)
+        task = self.tasks.get(row)
         if task is None:
             task = Task(row, float(self.trace.duration[row]), int(self.trace.chips[row]))
-            self._tasks[row] = task
+            self.tasks[row] = task
         takes = self.conditions.setup + (self.conditions.restart if task.starts else 0.0)
         task.starts += 1
         self.record.attempts[row] += 1
@@ -206,13 +209,13 @@ class Replay:
             task.runs[grant.run] = live
             live.slow = self.machines.bind(pool, grant.run, share.chips)
             then = self._begin if event.go else self._ready
-            self._at(event.at + takes, then, row, grant.run)
+            self.at(event.at + takes, then, row, grant.run)
 
     def _job_ended(self, event: JobEnded) -> None:
         row = int(event.job)
         self.record.outcome[row] = OUTCOMES.index(event.outcome)
         self.record.ended[row] = event.at - self.start
-        task = self._tasks.pop(row, None)
+        task = self.tasks.pop(row, None)
         if task is not None:
             self.record.lost[row] = task.lost
         world = self.control.world
@@ -223,56 +226,55 @@ class Replay:
     # What happens at sites
 
     def _ready(self, when: float, row: int, run: str) -> None:
-        live = self._live(row, run)
-        if live is not None and live.share.site not in self._dark:
-            self._draft.add(RunReady(at=when, job=str(row), run=run))
+        live = self.live(row, run)
+        if live is not None and live.share.site not in self.outages.dark:
+            self.draft.add(RunReady(at=when, job=str(row), run=run))
 
     def _begin(self, when: float, row: int, run: str) -> None:
-        live = self._live(row, run)
-        if live is None or live.share.site in self._dark:
+        live = self.live(row, run)
+        if live is None or live.share.site in self.outages.dark:
             return
         if math.isinf(live.slow):
-            self._over(when, row, run, "failed", "its site has not so many chips in order")
+            self.over(when, row, run, "failed", "its site has not so many chips in order")
             return
-        task = self._tasks[row]
+        task = self.tasks[row]
         task.advance(when)
         live.started = True
         if math.isnan(self.record.started[row]):
             self.record.started[row] = when - self.start
         self.record.site[row] = self.topology.row[live.share.site]
-        self._draft.add(RunStarted(at=when, job=str(row), run=run))
-        if self._down:
-            self._stall(task)
-        self._turn(task, when)
+        self.draft.add(RunStarted(at=when, job=str(row), run=run))
+        self.outages.stall(task)
+        self.turn(task, when)
 
-    def _turn(self, task: Task, when: float) -> None:
+    def turn(self, task: Task, when: float) -> None:
         """The task's speed has changed: note its end anew."""
         left = task.turn(self.conditions.checkpoint)
         if left < INF:
-            self._at(when + left, self._done, task.row, task.serial)
+            self.at(when + left, self._done, task.row, task.serial)
 
     def _done(self, when: float, row: int, serial: int) -> None:
-        task = self._tasks.get(row)
+        task = self.tasks.get(row)
         if task is None or task.serial != serial:
             return
         task.advance(when)
         for live in tuple(task.runs.values()):
             if live.started:
-                self._over(when, row, live.run, "succeeded", "")
+                self.over(when, row, live.run, "succeeded", "")
 
     def _stopped(self, when: float, row: int, run: str, reason: str) -> None:
-        live = self._live(row, run)
-        if live is not None and live.share.site not in self._dark:
-            self._over(when, row, run, "stopped", reason)
+        live = self.live(row, run)
+        if live is not None and live.share.site not in self.outages.dark:
+            self.over(when, row, run, "stopped", reason)
 
-    def _over(self, when: float, row: int, run: str, outcome: RunOutcome, reason: str) -> None:
+    def over(self, when: float, row: int, run: str, outcome: RunOutcome, reason: str) -> None:
         """A run ends at its site, and the control plane hears of it."""
         self._leave(when, row, run, outcome)
         event = RunEnded(at=when, job=str(row), run=run, outcome=outcome, reason=reason)
         self._end(event, when)
 
     def _end(self, event: RunEnded, when: float) -> None:
-        draft, control = self._draft, self.control
+        draft, control = self.draft, self.control
         state = draft.job(event.job)
         if state is None or state.ended or state.runs[event.run].ended:
             return
@@ -283,110 +285,28 @@ class Replay:
 
     def _leave(self, when: float, row: int, run: str, outcome: RunOutcome) -> None:
         """A run has ended: its nodes are free, and the others go on without it."""
-        task = self._tasks[row]
+        task = self.tasks[row]
         task.advance(when)
         live = task.runs.pop(run)
         self.machines.release(live.pool, run)
-        self._go_on(task, when, outcome)
+        self.go_on(task, when, outcome)
 
-    def _go_on(self, task: Task, when: float, outcome: RunOutcome) -> None:
+    def go_on(self, task: Task, when: float, outcome: RunOutcome) -> None:
         if any(live.started for live in task.runs.values()):
             if outcome != "succeeded":
-                self._turn(task, when)
+                self.turn(task, when)
         elif outcome != "succeeded":
             task.serial += 1
             task.fall_back(self.conditions.checkpoint)
 
     def _run_gone(self, event: RunEnded) -> None:
         """The control plane gave a run up (its site is lost): here it is over as well."""
-        if self._live(int(event.job), event.run) is not None:
+        if self.live(int(event.job), event.run) is not None:
             self._leave(event.at, int(event.job), event.run, event.outcome)
 
-    def _live(self, row: int, run: str) -> Live | None:
-        task = self._tasks.get(row)
+    def live(self, row: int, run: str) -> Live | None:
+        task = self.tasks.get(row)
         return task.runs.get(run) if task is not None else None
-
-    # What breaks
-
-    def _break(self, when: float, fault: Broken) -> None:
-        self.record.faults[fault.kind] += 1
-        if fault.kind == "site":
-            name = self.topology.names[fault.place]
-            self._darken(when, name)
-            self._at(when + fault.lasts, self._lighten, name)
-        elif fault.kind == "link":
-            self._down.append(self._pairs[fault.place])
-            self._at(when + fault.lasts, self._mend_link, self._pairs[fault.place])
-            self._stall_all(when)
-        else:
-            self._break_chips(when, fault)
-
-    def _break_chips(self, when: float, fault: Broken) -> None:
-        """Chips of a pool fail, with the runs that use them; the site offers so many fewer."""
-        site = self.topology.names[self.topology.pool_site[fault.place]]
-        what = f"{fault.kind} {fault.row} failed"
-        for run in self.machines.struck(fault):
-            self._over(when, int(run.split("-", 1)[0]), run, "failed", f"{what} at {site}")
-        lost = self.machines.put_out(fault)
-        free = self.control.world.free
-        free[fault.place] -= sum(chips for _, chips in lost)
-        self._at(when + fault.lasts, self._mend_chips, fault.place, lost)
-
-    def _mend_chips(self, when: float, pool: int, lost: list[tuple[int, int]]) -> None:
-        del when
-        self.machines.mend(pool, lost)
-        self.control.world.free[pool] += sum(chips for _, chips in lost)
-
-    def _darken(self, when: float, site: str) -> None:
-        """A site loses its power: its runs die, and nobody hears of it until its lease is over."""
-        self._dark[site] = self._dark.get(site, 0) + 1
-        if self._dark[site] > 1:
-            return
-        self.control.world.heard[site] = when
-        for job in dict.fromkeys(self.control.world.runs[site].values()):
-            task = self._tasks.get(int(job))
-            if task is None:
-                continue
-            task.advance(when)
-            for live in task.runs.values():
-                if live.share.site == site:
-                    live.started = False
-            self._go_on(task, when, "lost")
-
-    def _lighten(self, when: float, site: str) -> None:
-        """Power is back: a new agent reports that the runs are gone."""
-        self._dark[site] -= 1
-        if self._dark[site]:
-            return
-        del self._dark[site]
-        world, draft = self.control.world, self._draft
-        world.heard[site] = INF
-        reason = "the site lost its power"
-        if draft.site(site).phase == "lost":
-            draft.add(SiteReturned(at=when, site=site, reason="its agent reports again"))
-        agent = f"{site}-{self.record.faults['site'] + 1}"
-        draft.add(SiteJoined(at=when, site=site, agent=agent, reason="its agent was started again"))
-        for run, job in tuple(world.runs[site].items()):
-            if self._live(int(job), run) is not None:
-                self._over(when, int(job), run, "failed", reason)
-
-    def _mend_link(self, when: float, pair: tuple[str, str]) -> None:
-        self._down.remove(pair)
-        self._stall_all(when)
-
-    def _stall_all(self, when: float) -> None:
-        for task in self._tasks.values():
-            if len(task.runs) > 1:
-                task.advance(when)
-                self._stall(task)
-                self._turn(task, when)
-
-    def _stall(self, task: Task) -> None:
-        """A job over a link that is down makes no progress until it is back."""
-        sites = {live.share.site for live in task.runs.values()}
-        down = sum(sites.issuperset(pair) for pair in self._down)
-        for live in task.runs.values():
-            live.stalled = down
 
     # Measuring
 
@@ -402,6 +322,6 @@ class Replay:
         held = self.topology.total - world.free - self.machines.out
         per_site = np.bincount(
             self.topology.pool_site, weights=held, minlength=len(self.topology.names)
-        )
+        ).astype(np.float64)
         chips, parts = self._sample
         self.timeline.add(since, now - self.start, per_site, len(world.waiting), chips, parts)

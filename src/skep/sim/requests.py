@@ -61,7 +61,7 @@ class Requests:
 
     def user(self, row: int) -> str:
         """Who submits the job."""
-        return self._trace.users[self._trace.user[row]]
+        return self._trace.users[int(self._trace.user[row])]
 
     def worth(self, row: int, kind: str) -> float:
         """Speed of a chip of ``kind`` in chips of the kind that the trace names for the job.

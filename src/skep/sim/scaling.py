@@ -40,9 +40,7 @@ def scaled(
     return made.take(slice(0, jobs)) if jobs is not None and jobs < len(made) else made
 
 
-def _superposed(
-    trace: Trace, copies: int, jitter: float, seed: int, jobs: int | None
-) -> Trace:
+def _superposed(trace: Trace, copies: int, jitter: float, seed: int, jobs: int | None) -> Trace:
     """Only the beginning is made where only the first ``jobs`` are wanted."""
     days = max(1, int(np.ceil((trace.submit[-1] + 1.0) / DAY)))
     until = _enough(trace, copies, jobs, days * DAY)

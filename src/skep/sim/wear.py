@@ -83,8 +83,11 @@ def _counts(kind: BreakKind, topology: Topology) -> Ints:
         return np.ones(len(topology.names), dtype=np.int64)
     if kind == "link":
         return np.ones(len(links(topology)), dtype=np.int64)
-    size = {"chip": 1, "node": topology.chips_per_node, "block": topology.block_chips}[kind]
-    return -(-topology.total // np.maximum(size, 1))
+    if kind == "chip":
+        return topology.total
+    size = topology.chips_per_node if kind == "node" else topology.block_chips
+    counts: Ints = -(-topology.total // np.maximum(size, 1))
+    return counts
 
 
 def _of_kind(wear: Wear, topology: Topology) -> Ints:
@@ -119,7 +122,9 @@ def _place(fault: Mishap, field: str, topology: Topology, drawn: float) -> int:
         if pair not in known:
             raise InputError(f"{field}.between", fault.between, "allowed: a link of the pool file")
         return known.index(pair)
-    name = fault.site if fault.site is not None else topology.names[int(drawn * len(topology.names))]
+    name = (
+        fault.site if fault.site is not None else topology.names[int(drawn * len(topology.names))]
+    )
     if name not in topology.row:
         near = nearest(name, topology.names)
         raise InputError(f"{field}.site", name, f"allowed: a site of the pool{near}")

@@ -1,0 +1,230 @@
+"""Replayed traces: what comes out is what a hand can compute, and what the whole twin says."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from skep.control.electricity import Electricity
+from skep.control.topology import Topology, topology
+from skep.files.pool import resolve_chips
+from skep.model.job import Job
+from skep.model.policy import Policy, Queue
+from skep.model.site import Lease, Link, NodePool, Pool, Site
+from skep.sim.conditions import Checkpoints, Conditions, Mishap, Stragglers, Wear
+from skep.sim.figures import Figures, estimate, figures, jain
+from skep.sim.replay import Replay
+from skep.sim.scenario import EngineTimes
+from skep.sim.study import study
+from skep.sim.trace import Trace, build
+from skep.sim.twin import Twin
+from skep.sim.wear import breakages
+from skep.sim.workload import Arrival
+from skep.store.memory import MemoryStore
+
+HOUR = 3600.0
+
+
+SELDOM = Lease(duration=40_000.0, grace=60.0, heartbeat=10_000.0)
+
+
+def columns(
+    *nodes: int, per_node: int = 4, linked: bool = False, lease: Lease | None = None
+) -> Topology:
+    sites = tuple(
+        Site(
+            name=f"s{row}",
+            engine="simulated",
+            pools=(NodePool(chip="h100-sxm", nodes=count, chips_per_node=per_node),),
+        )
+        for row, count in enumerate(nodes)
+    )
+    pairs = pairwise(site.name for site in sites) if linked else ()
+    links = tuple(Link(between=pair, bandwidth=1e9) for pair in pairs)
+    pool = Pool(name="test", sites=sites, links=links, lease=lease or Lease())
+    return topology(pool, resolve_chips(pool))
+
+
+def jobs(*rows: tuple[float, float, int], **more: object) -> Trace:
+    submit, duration, chips = zip(*rows, strict=True)
+    return build("t", submit, duration, chips, **more)  # type: ignore[arg-type]
+
+
+def replayed(
+    trace: Trace,
+    top: Topology,
+    conditions: Conditions | None = None,
+    policy: Policy | None = None,
+    **more: object,
+) -> Replay:
+    given = conditions or Conditions()
+    broken = breakages(given, top, 0, 1e6)
+    found = Replay(top, policy or Policy(), trace, given, broken, **more)  # type: ignore[arg-type]
+    found.run()
+    return found
+
+
+def told(replay: Replay) -> Figures:
+    return figures(replay, "p", 0, 0.0)
+
+
+def test_one_waits_for_the_other() -> None:
+    found = replayed(jobs((0, 100, 4), (10, 50, 4)), columns(1))
+    assert found.record.started.tolist() == [0, 100]
+    assert found.record.ended.tolist() == [100, 150]
+    figured = told(found)
+    assert figured.wait.mean == 45
+    assert figured.completion.mean == 120
+    assert figured.slowdown.mean == pytest.approx((1 + 140 / 50) / 2)
+    assert figured.utilisation == pytest.approx(1.0)
+    assert figured.goodput == pytest.approx(1.0)
+    assert (figured.succeeded, figured.unended, figured.longest_queue) == (2, 0, 1)
+
+
+def test_what_no_site_can_hold_is_refused_and_told() -> None:
+    found = replayed(jobs((0, 10, 4), (0, 10, 40)), columns(1))
+    assert list(found.record.refused) == [1]
+    assert "40" in found.record.refused[1]
+    assert told(found).refused == 1
+
+
+def test_times_of_the_engine_and_of_saving_are_added() -> None:
+    given = Conditions(setup=5, checkpoint=Checkpoints(every=100, cost=10))
+    found = replayed(jobs((0, 1000, 4)), columns(1), given)
+    assert found.record.ended[0] == pytest.approx(5 + 1000 * 1.1)
+    assert told(found).goodput == pytest.approx(1000 / 1105, rel=1e-3)
+
+
+def test_a_broken_node_costs_the_work_since_the_last_checkpoint() -> None:
+    fault = Mishap(at=250, kind="node", site="s0", row=0, **{"for": 1000.0})
+    given = Conditions(restart=7, checkpoint=Checkpoints(every=100), faults=(fault,))
+    found = replayed(jobs((0, 400, 4)), columns(1, 1), given)
+    record = found.record
+    first = found.topology.names[record.site[0]]
+    assert record.attempts[0] == (2 if first == "s1" else 1)
+    if first == "s1":  # it began at s0, was struck, and went on elsewhere
+        assert record.lost[0] == 50 * 4
+        # 200 s were kept; the retry waits a second, starting again takes seven.
+        assert record.ended[0] == pytest.approx(250 + 1 + 7 + 200, abs=0.1)
+
+
+def test_without_checkpoints_all_is_done_again() -> None:
+    fault = Mishap(at=50, kind="block", site="s0", row=0, **{"for": 10.0})
+    found = replayed(jobs((0, 100, 4)), columns(1), Conditions(faults=(fault,)))
+    assert found.record.lost[0] == 50 * 4
+    assert found.record.ended[0] >= 160
+    assert not found.machines.out.any()
+
+
+def test_broken_chips_are_not_given_until_they_are_mended() -> None:
+    fault = Mishap(at=0, kind="chip", site="s0", row=0, **{"for": 500.0})
+    found = replayed(jobs((10, 20, 4), (10, 20, 3)), columns(1), Conditions(faults=(fault,)))
+    assert found.record.started.tolist() == [500, 10]
+
+
+def test_a_slow_node_slows_the_whole_gang() -> None:
+    given = Conditions(stragglers=Stragglers(nodes=1.0, slow=1.5))
+    assert replayed(jobs((0, 100, 8)), columns(2), given).record.ended[0] == pytest.approx(150)
+
+
+def test_a_lost_site_is_noticed_when_its_lease_is_over() -> None:
+    fault = Mishap(at=100, kind="site", site="s0", **{"for": 10_000.0})
+    trace = jobs((0, 1000, 4), (0, 1000, 4))
+    found = replayed(trace, columns(1, 1), Conditions(faults=(fault,)))
+    assert found.record.attempts.sum() == 3
+    lease = found.topology.pool.lease
+    # The other site is held until 1,000 s; then the lost job begins again from nothing.
+    assert sorted(found.record.ended) == pytest.approx([1000, 2000], abs=0.1)
+    assert found.record.events["site_lost"] == 1
+    assert lease.duration + lease.grace < 900
+
+
+def test_a_site_that_is_back_before_its_lease_is_over_tells_what_died() -> None:
+    fault = Mishap(at=100, kind="site", site="s0", **{"for": 20.0})
+    found = replayed(jobs((0, 300, 4)), columns(1), Conditions(faults=(fault,)))
+    assert found.record.events["site_lost"] == 0
+    assert found.record.ended[0] == pytest.approx(120 + 1 + 300, abs=0.1)
+    assert found.record.lost[0] == 400
+
+
+def test_a_job_over_a_link_that_is_down_stands_still() -> None:
+    fault = Mishap(at=50, kind="link", between=("s0", "s1"), **{"for": 30.0})
+    trace = jobs((0, 100, 8), numbers={"sites": [2]})
+    found = replayed(trace, columns(1, 1, linked=True), Conditions(faults=(fault,)))
+    assert found.record.ended[0] == pytest.approx(130, abs=0.1)
+    assert found.record.events["gang_ready"] == 1
+
+
+def test_a_period_delays_decisions_and_nothing_else() -> None:
+    found = replayed(jobs((0, 100, 4), (10, 50, 4)), columns(1), period=60.0)
+    assert found.record.started.tolist() == [0, 120]
+    assert found.record.ended.tolist() == [100, 170]
+
+
+def busy(count: int = 90) -> tuple[Trace, Topology]:
+    chance = np.random.default_rng(4)
+    submit = np.sort(chance.integers(0, 3000, count)).astype(float) * 10
+    duration = chance.integers(10, 900, count) * 10 + 5.0
+    chips = chance.choice([1, 2, 4, 8], count)
+    return build("busy", submit, duration, chips), columns(4, 3, 2, lease=SELDOM)
+
+
+def test_the_same_seed_gives_the_same_story() -> None:
+    trace, top = busy()
+    given = Conditions(failures=(Wear(kind="node", every=20 * HOUR, repair=HOUR),))
+    one, two = (replayed(trace, top, given) for _ in range(2))
+    assert np.array_equal(one.record.ended, two.record.ended)
+    assert dataclasses.replace(told(one), cpu=0.0) == dataclasses.replace(told(two), cpu=0.0)
+    assert one.record.faults["node"] > 5
+
+
+def test_the_replay_and_the_whole_twin_tell_the_same_story() -> None:
+    """Agents, reports and orders cost tenths of a second; whom they serve and where is the same."""
+    trace, top = busy()
+    quick = replayed(trace, top)
+    store, start = MemoryStore(), 0.0
+    times = EngineTimes(setup=0.0, stop=0.0, checkpoint=None)
+    twin = Twin(top, Policy(), store, Electricity(top, start, hours=1, on=False), start, times)
+    arrivals = (
+        Arrival(float(trace.submit[row]), str(row), spec(quick, row), float(trace.duration[row]))
+        for row in range(len(trace))
+    )
+    twin.run(arrivals, iter(()), 1e6)
+    started = np.array([twin.meter.started[str(row)] for row in range(len(trace))])
+    assert not twin.watch.violations
+    assert np.abs(started - quick.record.started).max() < 5.0
+    sites = [
+        next(iter(state.runs.values())).share.site
+        for row in range(len(trace))
+        if (state := store.job(str(row))) is not None
+    ]
+    assert sites == [top.names[row] for row in quick.record.site]
+
+
+def spec(replay: Replay, row: int) -> Job:
+    return replay.requests.of(row)[0]
+
+
+def test_two_policies_meet_the_same_jobs_and_the_same_failures() -> None:
+    trace, top = busy(60)
+    given = Conditions(failures=(Wear(kind="node", every=20 * HOUR, repair=HOUR),))
+    policies = [("a", Policy()), ("b", Policy(queues=(Queue(name="default", priority=1),)))]
+    found = study(top.pool, trace, policies, given, seeds=(1, 2, 3))
+    difference = found.difference(found.outcomes[1], lambda f: f.wait.mean)
+    assert (difference.mean, difference.half) == (0.0, 0.0)
+    assert found.outcomes[0].estimate(lambda f: f.wait.mean).half > 0
+
+
+def test_confidence_is_that_of_students_t() -> None:
+    found = estimate([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    assert found.half == pytest.approx(4.303 / np.sqrt(3), rel=1e-3)
+
+
+def test_jain_is_one_where_all_are_equal_and_falls_where_they_are_not() -> None:
+    assert jain([2, 2, 2]) == pytest.approx(1.0)
+    assert jain([1, 0, 0]) == pytest.approx(1 / 3)
+    assert jain([]) == 1.0

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from skep.cli.main import main
+from skep.cli.simulate import filled
+
+ROOT = Path(__file__).parents[2]
+TRACE = ROOT / "examples/trace"
+ASKED = ["simulate", "--pool", str(TRACE / "pool.yaml"), "--trace", str(TRACE / "jobs.csv")]
+QUEUES = ["--policy", str(TRACE / "two-queues.yaml")]
+
+
+def test_json_takes_a_file_or_prints() -> None:
+    assert filled(["a.yaml", "--json"]) == ["a.yaml", "--json", "-"]
+    assert filled(["--json", "a.yaml"]) == ["--json", "-", "a.yaml"]
+    assert filled(["--json", "a.json", "b"]) == ["--json", "a.json", "b"]
+
+
+def test_a_study_is_written_as_page_table_and_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, table, figures = (tmp_path / name for name in ("a.html", "a.csv", "a.json"))
+    files = ["--report", str(page), "--csv", str(table), "--json", str(figures)]
+    assert main([*ASKED, *QUEUES, *QUEUES, "--jobs", "60", *files]) == 0
+    assert "mean wait" in capsys.readouterr().out
+    text = page.read_text()
+    assert "<svg" in text
+    assert "two-queues #2" in text
+    for outside in ("<script", "<link", 'src="http', "url(http"):
+        assert outside not in text
+    with table.open() as rows:
+        lines = list(csv.DictReader(rows))
+    assert len(lines) == 120
+    assert {line["outcome"] for line in lines} == {"succeeded"}
+    told = json.loads(figures.read_text())
+    assert [p["policy"] for p in told["policies"]] == ["two-queues", "two-queues #2"]
+    assert told["policies"][0]["runs"][0]["jobs"] == 60
+    assert set(told["policies"][0]["timeline"]["chips_held"]) == {
+        "lulea",
+        "ulanqab",
+        "zhongwei",
+        "abilene",
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--every", "soon"], ["--every", "'soon'"]),
+        (["--load", "0"], ["load", "0"]),
+        (["--policy", "none.yaml"], ["none.yaml"]),
+        (["--format", "swg"], ["format", "'swg'", "swf"]),
+        (["--scenario", str(TRACE / "pool.yaml")], ["sites"]),
+        (["--report", "/proc/none/a.html", *QUEUES, "--jobs", "1"], ["/proc/none"]),
+    ],
+)
+def test_bad_options_are_told_in_one_line(
+    more: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*ASKED, *more]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    for word in words:
+        assert word in told[0]
+
+
+def test_a_pool_without_a_trace_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ASKED[:3]) == 2
+    assert "--trace" in capsys.readouterr().err
+
+
+def test_a_trace_is_shown_and_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "show", str(TRACE / "jobs.swf")]) == 0
+    assert "600" in capsys.readouterr().out
+    out = tmp_path / "b.csv"
+    assert main(["trace", "convert", str(TRACE / "jobs.swf"), str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 601
+    assert main(["trace", "convert", str(TRACE / "jobs.swf"), str(tmp_path / "b.xls")]) == 2
