@@ -185,7 +185,7 @@ class Replay:
                 self.at(event.at, self._begin, int(event.job), live.run)
 
     def _stopping(self, event: RunStopping) -> None:
-        takes, grace = self.conditions.stop, getattr(event, "grace", None)
+        takes, grace = self.conditions.stop, event.grace
         takes = takes if grace is None else min(takes, grace)
         self.at(event.at + takes, self._stopped, int(event.job), event.run, event.reason)
 
