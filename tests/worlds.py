@@ -58,7 +58,7 @@ def requests(most: int = 12) -> st.SearchStrategy[ChipRequest]:
 def jobs(draw: st.DrawFn) -> JobRow:
     waiting = {
         "priority": draw(st.integers(-1, 1)),
-        "submitted_at": draw(st.sampled_from([1.0, 2.0, 3.0])),
+        "submitted_at": draw(st.sampled_from([1.0, NOW - 3, NOW - 2, NOW - 1])),
         "not_before": draw(st.sampled_from([0.0, 0.0, 0.0, NOW + 5])),
         "user": draw(st.sampled_from(["ada", "bob"])),
         "avoid": draw(st.frozensets(st.sampled_from(NAMES), max_size=1)),

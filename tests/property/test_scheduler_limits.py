@@ -89,12 +89,12 @@ def check_nodes(snapshot: Snapshot, placement: Placement) -> None:
         assert shape.per != "node" or share.chips % node == 0
 
 
-def check_decisions(snapshot: Snapshot, plan: Plan) -> None:
+def check_decisions(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
     """Each job has one decision; each site one reason; the order is kept."""
     decided = [d.job for d in (*plan.placements, *plan.refusals)]
     assert sorted(decided) == sorted(w.job for w in snapshot.waiting)
     placed = [p.job for p in plan.placements]
-    assert placed == [w.job for w in ordered(snapshot.waiting) if w.job in set(placed)]
+    assert placed == [w.job for w in ordered(snapshot.waiting, policy, NOW) if w.job in set(placed)]
     for refusal in plan.refusals:
         assert refusal.reason
         named = [name for names in refusal.sites.values() for name in names]
@@ -103,7 +103,7 @@ def check_decisions(snapshot: Snapshot, plan: Plan) -> None:
 
 def check(snapshot: Snapshot, policy: Policy) -> None:
     plan = schedule(snapshot, policy, NOW)
-    check_decisions(snapshot, plan)
+    check_decisions(snapshot, policy, plan)
     check_commit(snapshot, policy, plan)
     for placement in plan.placements:
         check_gang(snapshot, placement)

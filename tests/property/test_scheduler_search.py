@@ -104,6 +104,8 @@ def widened(snapshot: Snapshot, extra: Snapshot) -> Snapshot:
     width[:size, :size] = a.bandwidth
 
     def join(x: object, y: object) -> object:
+        if x is None:
+            return None
         return np.concatenate([x, y]) if isinstance(x, np.ndarray) else x + y  # type: ignore[operator]
 
     one = ("names", "countries", "up", "drained", "power_cap", "power_drawn", "pue", "clean")

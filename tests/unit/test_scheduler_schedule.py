@@ -79,7 +79,7 @@ def test_one_site_if_one_will_do_else_the_fewest() -> None:
 
 
 def test_the_first_alternative_that_fits() -> None:
-    rows = (site("ash", pool(4), pool(8, "h100-sxm", free=1)),)
+    rows = (site("ash", pool(4), pool(8, "h100-sxm", free=1, speed=9.0)),)
     wish = [ChipRequest(kind="h100-sxm", count=2), ChipRequest(kind="cpu-core", count=4)]
     assert placed(world(*rows, jobs=[job(wish)])) == {"j1": {"ash": 4}}
     (refusal,) = plan_of(world(*rows, jobs=[job(wish), job(wish)])).refusals
@@ -112,8 +112,8 @@ def test_two_jobs_of_one_cycle_do_not_exceed_a_cap_together() -> None:
     plan = plan_of(world(rows, jobs=[job(3), job(3), job(1)]))
     assert [p.job for p in plan.placements] == ["j1", "j3"]
     (refusal,) = plan.refusals
-    assert refusal.sites == {"power: 15 W free under the cap of 50 W, 30 W needed": ("ash",)}
-    assert refusal.remedy == "starts when 15 W more are free under the cap of ash"
+    assert refusal.sites == {"power: 5 W free under the cap of 50 W, 30 W needed": ("ash",)}
+    assert refusal.remedy == "starts when 25 W more are free under the cap of ash"
 
 
 def test_the_power_margin_is_kept_free() -> None:

@@ -5,7 +5,7 @@ Called by the loop of a control plane, and by the simulator, with their own ``no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from skep.control.change import migrate, preempt
 from skep.control.draft import Draft
@@ -28,11 +28,14 @@ from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Placement, Plan, Refusal
 from skep.model.state import JobState
 from skep.scheduler import schedule
+from skep.scheduler.refused import Refusals
 from skep.store.base import Store
 from skep.units import duration
 
-# A waiting job's reasons change with every job that starts; the log tells them at most so often.
+# A waiting job's reasons change with every job that starts; the log tells them at most so often,
+# of so many jobs in one cycle beside those of which nothing was told yet.
 DEFER_SECONDS = 30.0
+TOLD_AGAIN = 4
 
 
 def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: float) -> Plan:
@@ -50,7 +53,7 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     if not world.wants_a_plan(now):
         return Plan()
     snapshot = take_snapshot(world, policy, clean, now)
-    plan = schedule(snapshot, policy, now)
+    plan = schedule(snapshot, policy, now, world.memory)
     # 4. Commit, each decision against the job's version and the limits as they are now.
     draft, room = Draft(world), Room(world, policy, now)
     for placement in plan.placements:
@@ -59,7 +62,7 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
         preempt(world, draft, room, preemption, now)
     for migration in plan.migrations:
         migrate(world, draft, room, migration, now)
-    for refusal in plan.refusals:
+    for refusal in _to_tell(world, plan, now):
         _defer(world, draft, refusal, now)
     draft.commit(store)
     world.plan_again(plan.again, now)
@@ -151,15 +154,30 @@ def run_id(job: str, attempt: int, site: str) -> str:
     return f"{job}-a{attempt}-{site}"
 
 
+def _to_tell(world: World, plan: Plan, now: float) -> Iterator[Refusal]:
+    """Refusals of jobs that were told nothing yet, and of those that were told the longest ago."""
+    again: list[str] = []
+    for job, told in world.deferred.items():
+        if now - told < DEFER_SECONDS or len(again) == TOLD_AGAIN:
+            break
+        again.append(job)
+    if not isinstance(plan.refusals, Refusals):
+        yield from plan.refusals
+        return
+    for job in (*world.untold, *again):
+        if (refusal := plan.refusals.of(job)) is not None:
+            yield refusal
+
+
 def _defer(world: World, draft: Draft, refusal: Refusal, now: float) -> None:
     job = world.jobs[refusal.job]
     if job.version != refusal.version or draft.job(refusal.job) is not job:
         return
-    if job.not_before > now:
-        world.wake_at(job.not_before, job.id)
     told = world.deferred.get(job.id)
-    if job.decision == refusal.reason or (told is not None and now - told < DEFER_SECONDS):
+    if told is not None and now - told < DEFER_SECONDS:
         return
-    world.deferred[job.id] = now
+    world.told(job.id, now)
+    if job.decision == refusal.reason:
+        return
     counts = {reason: len(sites) for reason, sites in refusal.sites.items()}
     draft.add(Deferred(at=now, job=job.id, reason=refusal.reason, refusals=counts))

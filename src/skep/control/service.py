@@ -61,11 +61,16 @@ class Control:
         Raises ``InputError`` for what this pool and policy can never run.
         """
         if job not in self.world.jobs and self.store.job(job) is None:
-            admissible(spec, self._snapshot(now), self.policy, user=user)
+            self._admit(spec, user, now)
             draft = Draft(self.world)
             draft.add(Submitted(at=now, job=job, spec=spec, user=user))
             draft.commit(self.store)
         return self.job(job, now)
+
+    def _admit(self, spec: Job, user: str, now: float) -> None:
+        snapshot = self._snapshot(now)
+        atlas = self.world.memory.atlas(snapshot, self.policy, now)
+        admissible(spec, snapshot, self.policy, user, atlas)
 
     def cancel(self, ref: str, user: str, now: float) -> JobDetail:
         """Ask a job to end. Raises ``ConflictError`` where it has ended already."""
@@ -107,7 +112,7 @@ class Control:
         if state.id in self.world.waiting:
             snapshot = self._snapshot(now)
             plan = schedule(snapshot, self.policy, now)
-            order = tuple(w.job for w in ordered(snapshot.waiting))
+            order = tuple(w.job for w in ordered(snapshot.waiting, self.policy, now))
         logged = self.store.events(job=state.id)
         decisions = tuple({"at": e.event.at, "text": sentence(e.event)} for e in logged)
         return why(state, plan, order, decisions)

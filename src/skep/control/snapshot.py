@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
 
 import numpy as np
 
@@ -11,37 +11,79 @@ from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Kept, Pools, Repair, Shape, Sites, Snapshot, Waiting
 from skep.model.state import JobState
 from skep.scheduler.estimate import rounded
+from skep.scheduler.line import Line
 
 # A site that failed a job is avoided for so long: afterwards its cause may be gone.
 AVOID_SECONDS = 600.0
 
 
-@dataclass(slots=True)
-class Shapes:
-    """Gives each shape its index; equal shapes share one."""
-
-    index: dict[Shape, int] = field(default_factory=dict)
-
-    def of(self, job: JobState, length: float) -> int:
-        """Index of the job's shape; ``length``: s that it is expected to work yet."""
-        spec = job.spec
-        shape = Shape(spec.chips, spec.span, spec.elastic, spec.per, spec.queue, rounded(length))
-        return self.index.setdefault(shape, len(self.index))
-
-
 def take_snapshot(world: World, policy: Policy, clean: Floats, now: float) -> Snapshot:
-    """The world at this moment; arrays are copies. ``clean`` is length S, see ``Sites.clean``."""
-    shapes = Shapes()
-    waiting = tuple(_waiting(world, world.jobs[job], shapes, policy, now) for job in world.waiting)
+    """The world at this moment. ``clean`` is length S, see ``Sites.clean``.
+
+    Arrays of what is free are copies. The waiting jobs are the world's own line, which goes on
+    with it: decide on the snapshot before the world changes.
+    """
+    line = _line(world, policy, now)
     return Snapshot(
         sites=_sites(world, policy, clean),
         pools=_pools(world),
-        shapes=tuple(shapes.index),
-        waiting=waiting,
+        shapes=line.shapes,
+        waiting=line,
         held=dict(world.held),
         running=world.holding.columns(),
         kept=_kept(world, now),
+        held_in={queue: held.copy() for queue, held in world.held_in.items()},
+        used=world.usage.used(now) if policy.fair_share else {},
+        speeds=world.topology.speeds,
     )
+
+
+def _line(world: World, policy: Policy, now: float) -> Line:
+    """The world's line, made anew only where the policy is another one."""
+    if world.line is None or world.line_policy is not policy:
+        world.line, world.line_policy = Line(policy.patience), policy
+        world.unlined = dict(world.waiting)
+    # Also those for which time alone changes something: sites to avoid, chips that are kept.
+    for job in {**world.unlined, **dict.fromkeys(world.avoiding), **world.claims}:
+        if job in world.waiting:
+            _put(world.line, world, policy, world.jobs[job], now)
+    world.unlined.clear()
+    return world.line
+
+
+def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) -> None:
+    """Bring the line up to a job that waits."""
+    queue = policy.queue(job.spec.queue)
+    avoid = _avoided(job, now)
+    if avoid:
+        world.avoiding.add(job.id)
+    else:
+        world.avoiding.discard(job.id)
+    line.put(
+        Waiting(
+            job=job.id,
+            version=job.version,
+            shape=0,
+            priority=policy.priority_of(job.spec.priority) + (queue.priority if queue else 0),
+            submitted_at=job.submitted_at,
+            not_before=job.not_before,
+            user=job.user,
+            repair=_repair(job),
+            avoid=avoid,
+            latest_start=_latest_start(job),
+            start_by=job.submitted_at + (job.spec.defer or 0.0),
+            evicted=job.evicted,
+            claim=job.claim if job.claim is not None and job.claim.until > now else None,
+        ),
+        Shape.of(job.spec, rounded(world.length(job))),
+    )
+
+
+def _latest_start(job: JobState) -> float:
+    spec = job.spec
+    if spec.deadline is None:
+        return math.inf
+    return job.submitted_at + spec.deadline - (spec.duration or spec.time_limit or 0.0)
 
 
 def _sites(world: World, policy: Policy, clean: Floats) -> Sites:
@@ -73,24 +115,8 @@ def _pools(world: World) -> Pools:
         block_chips=topology.block_chips,
         marginal_power=topology.marginal,
         speed=topology.speed,
-    )
-
-
-def _waiting(world: World, job: JobState, shapes: Shapes, policy: Policy, now: float) -> Waiting:
-    queue = policy.queue(job.spec.queue)
-    return Waiting(
-        job=job.id,
-        version=job.version,
-        shape=shapes.of(job, world.length(job)),
-        priority=policy.priority_of(job.spec.priority) + (queue.priority if queue else 0),
-        submitted_at=job.submitted_at,
-        not_before=job.not_before,
-        user=job.user,
-        repair=_repair(job),
-        avoid=_avoided(job, now),
-        start_by=job.submitted_at + (job.spec.defer or 0.0),
-        evicted=job.evicted,
-        claim=job.claim if job.claim is not None and job.claim.until > now else None,
+        first_block=topology.first_block,
+        block_free=world.block_free.copy(),
     )
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from skep.model.chip import Chip
 from skep.model.site import NodePool, Pool, Site
 from skep.model.snapshot import Floats, Ints
+from skep.planner.rates import speed
 from skep.power.draw import idle_draw
+from skep.scheduler.blocks import packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class Topology:
     total: Ints
     chips_per_node: Ints
     block_chips: Ints
+    first_block: Ints  # of pool p blocks first_block[p] to first_block[p + 1]; length P + 1
+    block_chips_of_each: Ints  # chips of each block of each pool
+    speeds: Mapping[str, float]  # FLOP/s of one chip, of every kind that is known
     marginal: Floats
     speed: Floats
 
@@ -48,6 +53,7 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
     kinds = [chips[p.chip] for _, _, p in flat]
     row = {s.name: r for r, s in enumerate(pool.sites)}
     bandwidth, rtt = _links(pool, row)
+    blocks = [packed(p.chips, _block(p)) for _, _, p in flat]
     return Topology(
         pool=pool,
         chips=chips,
@@ -66,8 +72,11 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
         total=np.array([p.chips for _, _, p in flat], dtype=np.int64),
         chips_per_node=np.array([p.chips_per_node for _, _, p in flat], dtype=np.int64),
         block_chips=np.array([_block(p) for _, _, p in flat], dtype=np.int64),
+        first_block=np.cumsum([0, *map(len, blocks)], dtype=np.int64),
+        block_chips_of_each=np.array([c for each in blocks for c in each], dtype=np.int64),
+        speeds={name: s for name, c in chips.items() if (s := speed(c))},
         marginal=np.array([max(0.0, c.busy_power - c.idle_power) for c in kinds]),
-        speed=np.array([c.held_to or c.peak_flops or 0.0 for c in kinds]),
+        speed=np.array([speed(c) or 0.0 for c in kinds]),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from skep.control.world import World
 from skep.model.job import ChipRequest
-from skep.model.snapshot import Plan
+from skep.model.snapshot import Plan, Refusal
 from skep.model.state import JobState, RunState, SiteState
 from skep.model.views import (
     JobDetail,
@@ -18,6 +18,7 @@ from skep.model.views import (
     SiteView,
     Why,
 )
+from skep.scheduler.refused import Refusals
 
 Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
 """How much a run has drawn so far; the service knows supply and time."""
@@ -103,6 +104,13 @@ def site_view(world: World, state: SiteState, power: PowerView | None, now: floa
     )
 
 
+def refusal_of(plan: Plan, job: str) -> Refusal | None:
+    """What the plan says to a job that it does not place."""
+    if isinstance(plan.refusals, Refusals):
+        return plan.refusals.of(job)
+    return next((r for r in plan.refusals if r.job == job), None)
+
+
 def why(
     job: JobState,
     plan: Plan | None,
@@ -110,7 +118,7 @@ def why(
     decisions: tuple[dict[str, object], ...],
 ) -> Why:
     """What was decided on a job; ``plan`` is what the scheduler would decide now."""
-    refusal = next((r for r in plan.refusals if r.job == job.id), None) if plan else None
+    refusal = refusal_of(plan, job.id) if plan else None
     refusals = refusal.sites if refusal else {}
     return Why(
         id=job.id,

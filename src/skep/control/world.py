@@ -14,9 +14,14 @@ import numpy as np
 
 from skep.control.holding import Holding
 from skep.control.topology import Topology
+from skep.control.usage import Usage
 from skep.model.policy import Policy
+from skep.model.snapshot import Ints
 from skep.model.state import JobState, RunState, SiteState
+from skep.scheduler.blocks import Parts, pick
 from skep.scheduler.estimate import Estimate, History
+from skep.scheduler.line import Line
+from skep.scheduler.memory import Memory
 
 # A plan is not asked for sooner than so many seconds after the last one, unless something happens.
 SHORTEST_LOOK = 1.0
@@ -46,9 +51,20 @@ class World:
         self.free = topology.total.copy()
         self.drawn = topology.idle.copy()
         self.held: dict[str, int] = defaultdict(int)
+        self.held_in: dict[str, Ints] = {}  # queue -> chips per pool
+        self.block_free = topology.block_chips_of_each.copy()
+        self._chosen: dict[str, Parts] = {}
+        self.usage = Usage(topology, self.policy.half_life)
+        # Waiting jobs as the scheduler sees them; made by the first snapshot, then kept in step.
+        self.line: Line | None = None
+        self.line_policy: Policy | None = None
+        self.unlined: dict[str, None] = {}  # waiting jobs of which the line knows too little
+        self.avoiding: set[str] = set()  # waiting jobs that avoid sites, for a time
+        self.memory = Memory()
+        self.untold: dict[str, None] = {}  # waiting jobs whose wait was not yet explained
         self.waiting: dict[str, None] = {}  # ids in order of submission
         self.active: set[str] = set()
-        self.deferred: dict[str, float] = {}  # waiting job -> when its reasons were last logged
+        self.deferred: dict[str, float] = {}  # waiting job -> when it was told why, oldest first
         self.dirty: set[str] = set()  # jobs that the next cycle must look at
         self._timers: list[tuple[float, str]] = []
 
@@ -67,6 +83,8 @@ class World:
             if before.get(name) != run:
                 self.revision[run.share.site] += 1
                 self.ordered.setdefault(name, self.revision[run.share.site])
+        if old is None:
+            self._recall(job, after)
         self.jobs[job.id] = job
         self.job_of.update(dict.fromkeys(after, job.id))
         if _matters(before, after):
@@ -80,6 +98,13 @@ class World:
         if holder is not None and (known is None or holder.end != known.end):
             self.wake_at(holder.end, job.id)
 
+    def _recall(self, job: JobState, live: Mapping[str, RunState]) -> None:
+        """Count what the runs of a job used that had ended before it was known here."""
+        for name, run in job.runs.items():
+            if name not in live:
+                end = job.ended_at if run.ended_at is None else run.ended_at
+                self.usage.had(job.spec.queue, run.share, run.placed_at, end or run.placed_at)
+
     def _index(self, job: JobState) -> None:
         if job.claim is not None and not job.ended and not job.ending:
             self.claims.setdefault(job.id)
@@ -87,16 +112,36 @@ class World:
             self.claims.pop(job.id, None)
         if job.ended:
             self.active.discard(job.id)
-            self.waiting.pop(job.id, None)
+            self._leaves(job.id)
             self.dirty.discard(job.id)
-            self.deferred.pop(job.id, None)
             return
         self.active.add(job.id)
         self.dirty.add(job.id)
-        if wants_chips(job):
-            self.waiting.setdefault(job.id)
-        else:
-            self.waiting.pop(job.id, None)
+        if not wants_chips(job):
+            self._leaves(job.id)
+            return
+        if job.id not in self.waiting:
+            self.waiting[job.id] = None
+            self.untold[job.id] = None
+        if job.not_before:
+            self.wake_at(job.not_before, job.id)
+        self.unlined[job.id] = None
+
+    def _leaves(self, job: str) -> None:
+        """The job waits no more."""
+        self.waiting.pop(job, None)
+        self.untold.pop(job, None)
+        self.deferred.pop(job, None)
+        self.unlined.pop(job, None)
+        self.avoiding.discard(job)
+        if self.line is not None:
+            self.line.drop(job)
+
+    def told(self, job: str, now: float) -> None:
+        """The log has said why the job waits; it goes to the end of those to be told again."""
+        self.untold.pop(job, None)
+        self.deferred.pop(job, None)
+        self.deferred[job] = now
 
     def _take(self, job: JobState, run: RunState) -> None:
         self._account(job, run, 1)
@@ -109,10 +154,30 @@ class World:
         self.revision[run.share.site] += 1
 
     def _account(self, job: JobState, run: RunState, sign: int) -> None:
-        share, topology = run.share, self.topology
-        self.free[topology.pool_row[share.site, share.pool]] -= sign * share.chips
+        share, topology, queue = run.share, self.topology, job.spec.queue
+        pool = topology.pool_row[share.site, share.pool]
+        self.free[pool] -= sign * share.chips
         self.drawn[topology.row[share.site]] += sign * share.power
-        self.held[job.spec.queue] += sign * share.chips
+        self.held[queue] += sign * share.chips
+        if queue not in self.held_in:
+            self.held_in[queue] = np.zeros(len(self.free), dtype=np.int64)
+        self.held_in[queue][pool] += sign * share.chips
+        first = topology.first_block[pool]
+        for block, chips in self._parts(run, pool, sign):
+            self.block_free[first + block] -= sign * chips
+        if sign > 0:
+            self.usage.begins(queue, share, run.placed_at)
+        else:
+            end = job.runs[run.run].ended_at if run.run in job.runs else None
+            self.usage.ends(queue, share, run.placed_at, end or job.ended_at or run.placed_at)
+
+    def _parts(self, run: RunState, pool: int, sign: int) -> Parts:
+        """In which blocks the run lies; chosen here where its placement did not say."""
+        if run.share.in_blocks or sign < 0:
+            return run.share.in_blocks or self._chosen.pop(run.run, ())
+        first, last = self.topology.first_block[pool], self.topology.first_block[pool + 1]
+        parts = self._chosen[run.run] = pick(self.block_free[first:last].tolist(), run.share.chips)
+        return parts
 
     def wake_at(self, when: float, job: str) -> None:
         """Look at the job again at ``when``."""

@@ -160,3 +160,11 @@ class Job(Spec):
         pattern=r"^[0-9a-f]{64}$",
         description="set by the client: digest of the workdir",
     )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Job:
+        if self.within is not None and self.span.min > 1:
+            raise ValueError(f"allowed: span.min of 1 where within is {self.within!r}")
+        if self.elastic is not None and any(c.as_good_as is not None for c in self.chips):
+            raise ValueError("allowed: elastic, or chips as_good_as others, not both")
+        return self

@@ -12,6 +12,7 @@ class Share(Spec):
 
     ``rank`` is the site's rank in the job (0 ..), stable over attempts of the same share.
     ``power`` is what the share adds to the site's draw at the meter, in W, at worst.
+    ``in_blocks`` is (block of the pool, chips) for each of its blocks.
     """
 
     site: str
@@ -22,6 +23,7 @@ class Share(Spec):
     blocks: int = Field(default=1, ge=1)
     rank: int = Field(default=0, ge=0)
     power: float = Field(default=0.0, ge=0)
+    in_blocks: tuple[tuple[int, int], ...] = ()
 
 
 class Claim(Spec):

@@ -5,14 +5,15 @@ Rows of pools are ordered by (site, pool index). Arrays are numpy and must not b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from skep.model.event import Cause
-from skep.model.job import ChipRequest, Elastic, Job, Span
+from skep.model.job import ChipRequest, Elastic, Exchange, Job, Span, Within
 from skep.model.placement import Claim, Share
 
 Ints = npt.NDArray[np.int64]
@@ -49,6 +50,10 @@ class Pools:
     block_chips: Ints  # chips of a full block
     marginal_power: Floats  # W that one chip at work adds before PUE: busy minus idle draw
     speed: Floats  # FLOP/s of one chip; 0 where unknown
+    # Blocks of pool p are rows first_block[p] to first_block[p + 1] of block_free (chips).
+    # None: the free chips lie in as few blocks as can be.
+    first_block: Ints | None = None
+    block_free: Ints | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,30 @@ class Shape:
     elastic: Elastic | None
     per: str
     queue: str
-    length: float = (
-        np.inf
-    )  # s that it is expected to work yet, rounded up (see ``scheduler.estimate``)
+    # Seconds that it is expected to work yet, rounded up (see ``scheduler.estimate``).
+    length: float = np.inf
+    mixed: bool = False
+    within: Within | None = None
+    exchange: Exchange | None = None
+    spread: int | None = None
+    data: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, spec: Job, length: float = np.inf) -> Shape:
+        """The shape of a job that is expected to work for ``length`` s yet."""
+        return cls(
+            chips=spec.chips,
+            span=spec.span,
+            elastic=spec.elastic,
+            per=spec.per,
+            queue=spec.queue,
+            length=length,
+            mixed=spec.mixed,
+            within=spec.within,
+            exchange=spec.exchange,
+            spread=spec.spread,
+            data=spec.data,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +112,7 @@ class Waiting:
     job: str
     version: int
     shape: int  # index into Snapshot.shapes
-    priority: int  # job's own + queue's
+    priority: int  # job's own (or its class's) + queue's
     submitted_at: float
     not_before: float = 0.0
     user: str = ""
@@ -95,6 +121,7 @@ class Waiting:
     start_by: float = 0.0  # deferrable: it may be held back until then
     evicted: bool = False  # its chips were taken from it: it takes none from others in turn
     claim: Claim | None = None  # chips that are kept for it
+    latest_start: float = math.inf  # to meet the deadline, if it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,19 +209,25 @@ class Forecast:
 class Snapshot:
     """The world at one moment. ``held`` is chips held by live runs, per queue.
 
+    ``held_in`` the same per queue and pool (length P each); ``used`` per queue the chips held on
+    average in the past, in chips of ``reference`` speed, decayed; ``speeds`` FLOP/s of one chip by
+    kind, also of kinds that no site has.
     ``running`` has one entry per pool (or none at all: nothing is known of ends); ``kept`` is what
     is kept for whom. ``slow`` says that it is time to look for what may move.
     """
 
     sites: Sites
     pools: Pools
-    shapes: tuple[Shape, ...]
-    waiting: tuple[Waiting, ...]
+    shapes: Sequence[Shape] | Mapping[int, Shape]
+    waiting: Sequence[Waiting]
     held: Mapping[str, int] = field(default_factory=dict)
     running: tuple[Held, ...] = ()
     kept: tuple[Kept, ...] = ()
     forecast: Forecast | None = None
     slow: bool = False
+    held_in: Mapping[str, Ints] = field(default_factory=dict)
+    used: Mapping[str, float] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +321,8 @@ class Plan:
     ``again``: when it should be asked again although nothing has happened (epoch s).
     """
 
-    placements: tuple[Placement, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    placements: Sequence[Placement] = ()
+    refusals: Sequence[Refusal] = ()
     preemptions: tuple[Preemption, ...] = ()
     migrations: tuple[Migration, ...] = ()
     reservations: tuple[Reservation, ...] = ()

@@ -1,6 +1,7 @@
 """Board: the snapshot indexed by chip kind, with the masks that jobs of one shape share.
 
-Everything is filled when first asked for, so that a cycle pays only for what waits.
+Everything is filled when first asked for, so that a cycle pays only for what waits; what does not
+change between cycles is kept in the ``Atlas`` and taken along.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ import numpy as np
 from skep.model.policy import Policy
 from skep.model.snapshot import Bools, Floats, Ints, Snapshot
 from skep.rules.decide import DEFAULT, Decision, Facts, concerning, decide, ever_allowed
-from skep.scheduler.ledger import Ledger, meter_power
-
-# A chip without a known draw: any headroom that is not negative is enough for all of them.
-_NO_DRAW = 1e-12
+from skep.scheduler.columns import Columns
+from skep.scheduler.ledger import Ledger
 
 
 class Stage(IntEnum):
@@ -29,10 +28,13 @@ class Stage(IntEnum):
     RULE = 2
     KIND = 3
     JOINED = 4  # a repair: the job runs there already
-    CHIPS = 5
-    POWER = 6
-    LINK = 7
-    OTHERS = 8  # this site would do, too few others would
+    QUOTA = 5  # of the queue at this site
+    KEPT = 6  # for a job that has waited too long
+    CHIPS = 7
+    BLOCK = 8  # enough chips, not in one block
+    POWER = 9
+    LINK = 10
+    OTHERS = 11  # this site would do, too few others would
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,57 +52,45 @@ class Gate:
     verdicts: tuple[Decision, ...]
 
 
-class Columns:
-    """The pools of one chip kind, in order of site name: first of equals is first by name."""
+class Atlas:
+    """What of a pool does not change from cycle to cycle, and what the rules say on a day."""
 
-    def __init__(self, snapshot: Snapshot, kind: str) -> None:
-        sites, pools = snapshot.sites, snapshot.pools
-        rows = [row for row, k in enumerate(pools.kind) if k == kind]
-        rows.sort(key=lambda row: (sites.names[pools.site[row]], pools.index[row]))
-        self.kind = kind
-        self.rows: Ints = np.array(rows, dtype=np.int64)
-        self.site: Ints = pools.site[self.rows]
-        self.chips: Ints = pools.chips[self.rows]
-        self.node: Ints = np.maximum(pools.chips_per_node[self.rows], 1)
-        self.block: Ints = np.maximum(pools.block_chips[self.rows], 1)
-        self.watts: Floats = meter_power(pools, sites.pue)[self.rows]
-        self.divisor: Floats = np.maximum(self.watts, _NO_DRAW)
-        self.speed: Floats = pools.speed[self.rows]
-        self.clean: Floats = sites.clean[self.site]
-        self.alone = len(set(self.site.tolist())) == len(rows)  # one pool of the kind per site
-        self._sites = sites
+    def __init__(self, snapshot: Snapshot, policy: Policy, date: datetime.date) -> None:
+        self.snapshot, self.policy, self.date = snapshot, policy, date
+        self.row = {name: row for row, name in enumerate(snapshot.sites.names)}
+        self.kinds = tuple(dict.fromkeys(snapshot.pools.kind))
+        self.queues = {queue.name: queue for queue in reversed(policy.queues)}
+        speeds = zip(snapshot.pools.kind, snapshot.pools.speed.tolist(), strict=True)
+        self.speeds = {**snapshot.speeds, **dict(speeds)}
+        self.columns: dict[str, Columns] = {}
+        self.gates: dict[tuple[str, str], Gate] = {}
 
-    @cached_property
-    def linked(self) -> Bools:
-        """Which rows can work in one job: at other sites, with a link between. Not with itself."""
-        width = self._sites.bandwidth[np.ix_(self.site, self.site)]
-        linked: Bools = (width > 0) & (self.site[:, None] != self.site[None, :])
-        return linked
-
-    @cached_property
-    def quality(self) -> Floats:
-        """0..1 for each two rows: bandwidth over that of the pool's widest link; 1 if no limit."""
-        width = self._sites.bandwidth[np.ix_(self.site, self.site)]
-        finite = self._sites.bandwidth[np.isfinite(self._sites.bandwidth)]
-        widest = max(float(finite.max(initial=0.0)), 1.0)
-        return np.minimum(width / widest, 1.0)
-
-    def at(self, board: Board, names: frozenset[str]) -> Bools:
-        """Rows at one of the sites ``names``."""
-        return np.isin(self.site, [board.row[name] for name in names if name in board.row])
+    def covers(self, snapshot: Snapshot, policy: Policy, date: datetime.date) -> bool:
+        """Whether it is also that of ``snapshot``: the same pool, sites up and drained, day."""
+        ours, theirs = self.snapshot, snapshot
+        return (
+            ours.pools.kind is theirs.pools.kind
+            and ours.pools.chips is theirs.pools.chips
+            and ours.sites.bandwidth is theirs.sites.bandwidth
+            and self.policy is policy
+            and self.date == date
+            and np.array_equal(ours.sites.up, theirs.sites.up)
+            and np.array_equal(ours.sites.drained, theirs.sites.drained)
+        )
 
 
 class Board:
     """A snapshot under a policy on a day."""
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, now: float) -> None:
+    def __init__(
+        self, snapshot: Snapshot, policy: Policy, now: float, atlas: Atlas | None = None
+    ) -> None:
         self.snapshot, self.policy = snapshot, policy
-        self.date = datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()
-        self.queues = {queue.name: queue for queue in reversed(policy.queues)}
-        self.row = {name: row for row, name in enumerate(snapshot.sites.names)}
-        self.kinds = tuple(dict.fromkeys(snapshot.pools.kind))
-        self._columns: dict[str, Columns] = {}
-        self._gates: dict[tuple[str, str], Gate] = {}
+        self.date = day_of(now)
+        self.atlas = atlas or Atlas(snapshot, policy, self.date)
+        self.queues, self.row, self.kinds = self.atlas.queues, self.atlas.row, self.atlas.kinds
+        self._clean: dict[str, Floats] = {}
+        self._free: dict[str, tuple[int, int]] = {}
 
     @cached_property
     def idle(self) -> Ledger:
@@ -109,15 +99,52 @@ class Board:
 
     def columns(self, kind: str) -> Columns:
         """The pools of ``kind``; none at all for a kind that no site has."""
-        if kind not in self._columns:
-            self._columns[kind] = Columns(self.snapshot, kind)
-        return self._columns[kind]
+        found = self.atlas.columns.get(kind)
+        if found is None:
+            found = self.atlas.columns[kind] = Columns(self.snapshot, kind)
+        return found
+
+    def speed(self, kind: str) -> float:
+        """FLOP/s of one chip; of several kinds that of the slowest; 0 where not known."""
+        return min(float(self.atlas.speeds.get(one, 0.0)) for one in kind.split("+"))
+
+    def clean(self, kind: str) -> Floats:
+        """Clean share (0..1) of the draw, per row of the kind's columns."""
+        if kind not in self._clean:
+            self._clean[kind] = self.snapshot.sites.clean[self.columns(kind).site]
+        return self._clean[kind]
+
+    def free(self, kind: str, ledger: Ledger) -> int:
+        """Chips of ``kind`` free in ``ledger``, all sites together."""
+        seen, total = self._free.get(kind, (-1, 0))
+        if seen != len(ledger.touched):
+            total = int(ledger.free[self.columns(kind).rows].sum())
+            self._free[kind] = len(ledger.touched), total
+        return total
+
+    def sites_of(self, names: tuple[str, ...] | frozenset[str]) -> list[int]:
+        """Rows of the sites of those names that the pool has."""
+        return [self.row[name] for name in names if name in self.row]
 
     def gate(self, queue: str, kind: str) -> Gate:
         """Where ``queue`` may use ``kind``."""
-        if (queue, kind) not in self._gates:
-            self._gates[queue, kind] = self._gate(queue, kind)
-        return self._gates[queue, kind]
+        gates = self.atlas.gates
+        if (queue, kind) not in gates:
+            kinds = kind.split("+")
+            one = [self._gate(queue, each) for each in kinds]
+            gates[queue, kind] = one[0] if len(one) == 1 else self._joint(kind, kinds, one)
+        return gates[queue, kind]
+
+    def _joint(self, kind: str, kinds: list[str], gates: list[Gate]) -> Gate:
+        """The gate of several kinds: open where that of the row's own kind is."""
+        columns = self.columns(kind)
+        open_, ever = np.zeros(len(columns.rows), bool), np.zeros(len(columns.rows), bool)
+        for each, gate in zip(kinds, gates, strict=True):
+            mine = np.array([k == each for k in columns.kinds], dtype=bool)
+            open_[mine], ever[mine] = gate.open, gate.ever
+        furthest = np.argmax([gate.stage for gate in gates], axis=0).tolist()
+        verdicts = tuple(gates[best].verdicts[site] for site, best in enumerate(furthest))
+        return Gate(np.maximum.reduce([g.stage for g in gates]), open_, ever, verdicts)
 
     def _gate(self, queue: str, kind: str) -> Gate:
         sites, columns = self.snapshot.sites, self.columns(kind)
@@ -140,3 +167,8 @@ class Board:
         ]
         ever = np.array([ever_allowed(rules, f, self.date) for f in facts], dtype=bool)
         return tuple(decide(rules, f, self.date) for f in facts), ever
+
+
+def day_of(now: float) -> datetime.date:
+    """The day (UTC) of ``now``, seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()

@@ -9,15 +9,17 @@ from skep.model.job import Job
 from skep.model.policy import Policy
 from skep.model.snapshot import Ints, Shape, Snapshot, Waiting
 from skep.scheduler.ask import Ask, asks_of
-from skep.scheduler.board import Board
+from skep.scheduler.board import Atlas, Board
 from skep.scheduler.explain import wanted
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.outlook import most, sites_needed
-from skep.scheduler.room import free_in_nodes
+from skep.scheduler.room import free_in_nodes, in_worth
 from skep.scheduler.search import possible
 
 
-def admissible(spec: Job, snapshot: Snapshot, policy: Policy, user: str = "") -> None:
+def admissible(
+    spec: Job, snapshot: Snapshot, policy: Policy, user: str = "", atlas: Atlas | None = None
+) -> None:
     """Return if the pool, all free and all up, could hold the job; load and power do not count.
 
     Raises ``InputError`` for an unknown queue, a chip kind that no site has, more chips than there
@@ -25,8 +27,8 @@ def admissible(spec: Job, snapshot: Snapshot, policy: Policy, user: str = "") ->
     """
     _queue(spec, policy, user)
     _span(spec, snapshot)
-    shape = Shape(spec.chips, spec.span, spec.elastic, spec.per, spec.queue)
-    board, ledger = Board(snapshot, policy, now=0.0), Ledger.empty_pool(snapshot, policy)
+    shape = Shape.of(spec)
+    board, ledger = Board(snapshot, policy, 0.0, atlas), Ledger.empty_pool(snapshot, policy)
     problems = []
     for ask in asks_of(Waiting("", 0, 0, 0, 0.0), shape, board, ledger):
         problem = _problem(board, ledger, ask, spec)
@@ -60,16 +62,16 @@ def _span(spec: Job, snapshot: Snapshot) -> None:
 
 
 def _problem(board: Board, ledger: Ledger, ask: Ask, spec: Job) -> InputError | None:
-    if ask.kind not in board.kinds:
+    if not set(ask.kind.split("+")) & set(board.kinds):
         known = ", ".join(sorted(board.kinds))
         allowed = f"allowed: {known}{nearest(ask.kind, board.kinds)}"
         return InputError("chips.kind", ask.kind, allowed)
     columns = board.columns(ask.kind)
     field, total = _count_field(spec), int(columns.chips.sum())
-    if ask.least > total:
+    if not ask.worth and ask.least > total:
         allowed = f"allowed: {total} or fewer, the pool has {total} {ask.kind}"
         return InputError(field, ask.least, allowed)
-    rooms = free_in_nodes(columns, ledger, ask)
+    rooms = in_worth(board, columns, ask, free_in_nodes(columns, ledger, ask))
     if possible(columns, rooms, ask):
         return None
     return InputError(field, ask.least, _advice(board, ask, rooms))

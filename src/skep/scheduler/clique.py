@@ -13,7 +13,7 @@ import numpy as np
 
 from skep.model.snapshot import Bools, Floats, Ints
 from skep.scheduler.ask import Ask
-from skep.scheduler.board import Columns
+from skep.scheduler.columns import Columns
 from skep.scheduler.room import one_pool_per_site
 from skep.scheduler.score import LINK
 from skep.scheduler.split import split
@@ -38,7 +38,9 @@ class Clique:
 
     def __init__(self, columns: Columns, rooms: Ints, ask: Ask, score: Floats) -> None:
         self._columns, self._rooms, self._ask, self._score = columns, rooms, ask, score
-        self._grain = columns.node if ask.whole_nodes else np.ones_like(columns.node)
+        whole = ask.whole_nodes and not ask.worth
+        self._grain = columns.node if whole else np.ones_like(columns.node)
+        self._links = columns.linked(ask.bandwidth, ask.rtt)
         self._able: Bools = (rooms > 0) & (rooms >= self._grain)
         self._left = 0
         self._tries = TRIES
@@ -84,7 +86,7 @@ class Clique:
             able = enough
 
     def _linked(self, able: Bools) -> Bools:
-        return np.asarray(self._columns.linked & able)
+        return np.asarray(self._links & able)
 
     def _pick(
         self, chosen: list[int], able: Bools, score: Floats, width: Floats, count: int, least: int
@@ -101,7 +103,7 @@ class Clique:
                 return None
             self._left -= 1
             row = int(np.argmax(np.where(fits, worth, -np.inf)))
-            rest = able & self._columns.linked[row]
+            rest = able & self._links[row]
             narrow = np.minimum(width, self._columns.quality[row])
             if found := self._pick([*chosen, row], rest, score, narrow, count - 1, least):
                 return found

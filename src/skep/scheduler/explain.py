@@ -5,7 +5,6 @@ from __future__ import annotations
 from skep.model.snapshot import Refusal, Shape, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
-from skep.scheduler.gate import left_in
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.outlook import Outlook, outlook
 from skep.scheduler.reasons import site_reasons
@@ -15,8 +14,7 @@ from skep.scheduler.remedy import remedy
 def explain(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> Refusal:
     """The refusal of ``job``, which does not fit now."""
     asks = asks_of(job, shape, board, ledger)
-    least = min(ask.least for ask in asks)
-    if refusal := _over_quota(board, ledger, job, shape, least):
+    if refusal := _over_quota(ledger, job, asks):
         return refusal
     views = [outlook(board, ledger, ask) for ask in asks]
     never = not any(view.ever for view in views)
@@ -33,11 +31,20 @@ def explain(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> Refusal
 def wanted(ask: Ask) -> str:
     """What is asked for: ``6 cpu-core over 2 to 3 sites``."""
     chips = str(ask.least) if ask.least == ask.most else f"{ask.least} to {ask.most}"
+    if ask.worth:
+        chips = f"as good as {chips} {ask.worth} of"
     nodes = " in whole nodes" if ask.whole_nodes else ""
-    return f"{chips} {ask.kind}{nodes} {_where(ask)}"
+    return f"{chips} {kinds(ask)}{nodes} {_where(ask)}"
+
+
+def kinds(ask: Ask) -> str:
+    """``a or b`` where kinds may be mixed."""
+    return ask.kind.replace("+", " and ")
 
 
 def _where(ask: Ask) -> str:
+    if ask.in_block:
+        return "in one block"
     if ask.sites_max == 1:
         return "at one site"
     if ask.sites_min == ask.sites_max:
@@ -48,7 +55,7 @@ def _where(ask: Ask) -> str:
 def _summary(board: Board, views: list[Outlook], never: bool) -> str:
     parts = []
     for view in views:
-        if view.ask.kind not in board.kinds:
+        if not set(view.ask.kind.split("+")) & set(board.kinds):
             parts.append(f"{wanted(view.ask)}: no site has this kind")
         elif never:
             parts.append(f"{wanted(view.ask)}: the whole pool, all free, gives {view.most_ever}")
@@ -59,18 +66,20 @@ def _summary(board: Board, views: list[Outlook], never: bool) -> str:
     return "needs " + "; or ".join(parts)
 
 
-def _over_quota(
-    board: Board, ledger: Ledger, job: Waiting, shape: Shape, least: int
-) -> Refusal | None:
-    queue = board.queues.get(shape.queue)
-    if queue is None or queue.max_chips is None or least <= left_in(queue, ledger):
+def _over_quota(ledger: Ledger, job: Waiting, asks: tuple[Ask, ...]) -> Refusal | None:
+    """Where a quota alone refuses every way: the one that leaves the most."""
+    limits = [ledger.limits.tightest(ask.queue, ask.kind) for ask in asks]
+    pairs = [(limit, ask) for limit, ask in zip(limits, asks, strict=True) if limit is not None]
+    if len(pairs) < len(asks) or any(limit.left >= ask.least for limit, ask in pairs):
         return None
-    held = ledger.held.get(queue.name, 0)
-    reason = f"queue {queue.name} holds {held} of {queue.max_chips} chips, {least} more are asked"
-    if least > queue.max_chips:
-        fix = f"ask for {queue.max_chips} chips or fewer: the quota of queue {queue.name}"
+    limit, ask = min(pairs, key=lambda pair: pair[1].least - pair[0].left)
+    what = f"{limit.kind} chips" if limit.kind else "chips"
+    held = f"queue {limit.queue} holds {limit.used} of {limit.most} {what}"
+    reason = f"{held}, {ask.least} more are asked"
+    if ask.least > limit.most:
+        fix = f"ask for {limit.most} chips or fewer: the {limit}"
         return Refusal(job.job, job.version, reason, {}, fix, never=True)
-    over = held + least - queue.max_chips
+    over = limit.used + ask.least - limit.most
     chips = "1 chip" if over == 1 else f"{over} chips"
-    fix = f"starts when queue {queue.name} holds {chips} fewer"
+    fix = f"starts when queue {limit.queue} holds {chips} fewer"
     return Refusal(job.job, job.version, reason, {}, fix)

@@ -1,14 +1,14 @@
-"""What turns a job away before any site is looked at: its time, its queue, its user, its quota."""
+"""What turns a job away before any site is looked at: its time, its queue, its user."""
 
 from __future__ import annotations
 
 import datetime
-import math
 
-from skep.model.policy import Queue
-from skep.model.snapshot import Refusal, Shape, Waiting
+import numpy as np
+
+from skep.model.snapshot import Ints, Refusal, Shape, Waiting
 from skep.scheduler.board import Board
-from skep.scheduler.ledger import Ledger
+from skep.scheduler.line import Group, Line
 
 _LAST = datetime.datetime.max.replace(tzinfo=datetime.UTC).timestamp() - 86400.0
 
@@ -29,17 +29,15 @@ def turned_away(job: Waiting, shape: Shape, board: Board, now: float) -> Refusal
     return None
 
 
-def quota_left(board: Board, ledger: Ledger, queue: str) -> float:
-    """Chips that the queue may still take; inf without a quota."""
-    found = board.queues.get(queue)
-    return math.inf if found is None else left_in(found, ledger)
-
-
-def left_in(queue: Queue, ledger: Ledger) -> float:
-    """Chips that ``queue`` may still take under its quota; inf without one."""
-    if queue.max_chips is None:
-        return math.inf
-    return max(0, queue.max_chips - ledger.held.get(queue.name, 0))
+def may_pass(board: Board, line: Line, group: Group, now: float) -> Ints:
+    """Rows of ``group`` that ``turned_away`` lets pass."""
+    queue = board.queues.get(line.shapes[group.shape].queue)
+    if queue is None or (group.alone is not None and group.alone.not_before > now):
+        return group.rows[:0]
+    if not queue.users:
+        return group.rows
+    rows = [row for row in group.rows.tolist() if line.users[row] in queue.users]
+    return np.array(rows, dtype=np.int64)
 
 
 def _never(job: Waiting, reason: str, remedy: str) -> Refusal:

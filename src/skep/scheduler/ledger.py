@@ -5,28 +5,57 @@ It only ever falls within a cycle, so what was refused once in a cycle stays ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Ints, Pools, Snapshot
+from skep.scheduler.blocks import Blocks, Parts, largest_per_pool
+from skep.scheduler.fair import Tree
+from skep.scheduler.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A ledger as it was."""
+
+    free: Ints
+    headroom: Floats
+    largest: Ints
+    blocks: dict[int, list[int]]
+    used: list[int]
+    held: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Chips free per pool (length P), W free at the meter per site (length S), held per queue."""
+    """Chips free per pool (length P), W free at the meter per site (length S), quotas, blocks.
+
+    ``largest`` is the most chips free in one block, per pool. ``kept`` is what is kept free for a
+    job that has waited too long: it is in ``free`` and ``headroom`` no more. ``touched`` are the
+    sites from which chips were taken, in order.
+    """
 
     free: Ints
     headroom: Floats
-    held: dict[str, int]
+    limits: Limits
+    tree: Tree
+    blocks: Blocks
+    largest: Ints
+    touched: list[int] = field(default_factory=list)
+    kept: dict[int, tuple[str, int]] = field(default_factory=dict)  # pool -> for which job, chips
+    kept_power: dict[int, float] = field(default_factory=dict)  # site -> W
 
     @classmethod
     def now(cls, snapshot: Snapshot, policy: Policy) -> Ledger:
         """What is free in the snapshot; the policy's power margin is kept free."""
-        sites = snapshot.sites
+        sites, pools = snapshot.sites, snapshot.pools
         headroom = sites.power_cap * (1.0 - policy.power_margin) - sites.power_drawn
-        return cls(snapshot.pools.free.copy(), headroom, dict(snapshot.held))
+        limits, tree = Limits(snapshot, policy), Tree(snapshot, policy)
+        return cls(
+            pools.free.copy(), headroom, limits, tree, Blocks(pools), largest_per_pool(pools)
+        )
 
     @classmethod
     def empty_pool(cls, snapshot: Snapshot, policy: Policy) -> Ledger:
@@ -34,13 +63,72 @@ class Ledger:
         sites, pools = snapshot.sites, snapshot.pools
         idle = sites.power_drawn - _drawn_by_runs(pools, sites.pue)
         headroom = sites.power_cap * (1.0 - policy.power_margin) - idle
-        return cls(pools.chips.copy(), headroom, {})
+        limits, tree = Limits(snapshot, policy, empty=True), Tree(snapshot, policy)
+        largest = np.minimum(pools.chips, pools.block_chips)
+        blocks = Blocks(pools, idle=True)
+        return cls(pools.chips.copy(), headroom, limits, tree, blocks, largest)
 
-    def take(self, rows: Ints, sites: Ints, chips: Ints, power: Floats, queue: str) -> None:
-        """Take ``chips`` off the pools ``rows`` and ``power`` (W) off ``sites``; no row twice."""
-        self.free[rows] -= chips
-        self.headroom[sites] -= power
-        self.held[queue] = self.held.get(queue, 0) + int(chips.sum())
+    def take(self, pool: int, site: int, chips: int, power: float) -> Parts:
+        """Take ``chips`` off a pool and ``power`` (W) off its site; in which blocks they lie."""
+        parts = self.blocks.take(pool, chips)
+        self._less(pool, site, chips, power)
+        return parts
+
+    def take_often(
+        self, pool: int, site: int, chips: int, times: int, power: float
+    ) -> list[tuple[Parts, int]]:
+        """As ``take``, for ``times`` equal jobs; ``power`` (W) is that of one chip."""
+        answer = self.blocks.take_often(pool, chips, times)
+        self._less(pool, site, times * chips, power * (times * chips))
+        return answer
+
+    def _less(self, pool: int, site: int, chips: int, power: float) -> None:
+        self.free[pool] -= chips
+        self.headroom[site] -= power
+        self.largest[pool] = self.blocks.largest(pool)
+        self.touched.append(site)
+
+    def seen_by(self, job: str) -> Ledger:
+        """As it is for ``job``: what is kept for it is free."""
+        mine = [pool for pool, (name, _) in self.kept.items() if name == job]
+        if not mine:
+            return self
+        seen = replace(self, free=self.free.copy(), headroom=self.headroom.copy(), kept={})
+        for pool in mine:
+            seen.free[pool] += self.kept[pool][1]
+        for site, watts in self.kept_power.items():
+            seen.headroom[site] += watts
+        return seen
+
+    def mark(self) -> Mark:
+        """What ``back`` takes."""
+        return Mark(
+            self.free.copy(),
+            self.headroom.copy(),
+            self.largest.copy(),
+            self.blocks.copy(),
+            self.limits.used(),
+            self.tree.copy(),
+        )
+
+    def back(self, mark: Mark) -> None:
+        """Be as when ``mark`` was made."""
+        self.free[:], self.headroom[:], self.largest[:] = mark.free, mark.headroom, mark.largest
+        self.blocks.restore(mark.blocks)
+        self.limits.restore(mark.used)
+        self.tree.restore(mark.held)
+        self.touched.append(-1)
+
+    def keep(self, job: str, pools: Ints, sites: Ints) -> None:
+        """Keep what is free in ``pools``, and the power of their ``sites``, for ``job``."""
+        for pool in pools.tolist():
+            self.kept[pool] = (job, int(self.free[pool]))
+            self.free[pool] = 0
+            self.largest[pool] = 0
+        for site in sites.tolist():
+            self.kept_power[site] = max(0.0, float(self.headroom[site]))
+            self.headroom[site] = min(0.0, float(self.headroom[site]))
+            self.touched.append(site)
 
 
 def meter_power(pools: Pools, pue: Floats) -> Floats:

@@ -1,16 +1,103 @@
-"""Order: who is looked at first."""
+"""Order: who is looked at first.
+
+Who has waited longer than the policy's patience goes before all others. Then the highest priority;
+with fair share, the queues of the highest priority take turns by what they have had of their
+parts, and priority orders the jobs within each. Then who is due first, which without a deadline is
+who is older; then the id.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 
-from skep.model.snapshot import Waiting
+import numpy as np
+
+from skep.model.policy import Policy
+from skep.model.snapshot import Ints, Waiting
+from skep.scheduler.fair import Tree
+from skep.scheduler.line import Group, Line
+
+Part = tuple[Group, Ints]
+"""A group and those of its rows that are to be decided, in order."""
+Head = tuple[int, int, float, float, str, int]
+"""0 if overdue, else 1; minus the priority (0 if overdue); due; submitted; id; which part."""
 
 
-def ordered(waiting: Iterable[Waiting]) -> list[Waiting]:
-    """Waiting jobs in the order in which they are decided: priority, then age, then id."""
-    return sorted(waiting, key=_rank)
+def in_order(line: Line, parts: Sequence[Part], now: float) -> tuple[Ints, Ints]:
+    """Rows of all ``parts`` in order, queues taking no turns; and which part each is of."""
+    rows = np.concatenate([rows for _, rows in parts]) if parts else np.empty(0, dtype=np.int64)
+    part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+    priority = np.array([group.priority for group, _ in parts], dtype=np.int64)[part]
+    due, submitted = line.due[rows], line.submitted[rows]
+    early = submitted + line.patience > now
+    first = np.where(early, -priority, 0)
+    order = np.lexsort((submitted, due, first, early))
+    keys = np.stack([submitted, due, first, early])[:, order]
+    alike = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
+    for start, end in _stretches(alike):
+        tied = order[start:end].tolist()
+        order[start:end] = sorted(tied, key=lambda at: line.ids[rows[at]])
+    return rows[order], part[order]
 
 
-def _rank(job: Waiting) -> tuple[int, float, str]:
-    return (-job.priority, job.submitted_at, job.job)
+def _stretches(alike: Ints) -> Iterator[tuple[int, int]]:
+    """Start and end of each stretch in which each is like the next."""
+    if len(alike):
+        breaks = np.flatnonzero(np.diff(alike) > 1) + 1
+        for stretch in np.split(alike, breaks):
+            yield int(stretch[0]), int(stretch[-1]) + 2
+
+
+class Turns:
+    """The rows of ``parts`` one by one, queues taking turns as their parts are used up."""
+
+    def __init__(self, line: Line, parts: Sequence[Part], tree: Tree, now: float) -> None:
+        self._line, self._tree, self._now, self._parts = line, tree, now, parts
+        self._rows = [rows.tolist() for _, rows in parts]
+        self._at = [0] * len(parts)
+        self._heaps: dict[str, list[Head]] = {}
+        for part, rows in enumerate(self._rows):
+            if rows:
+                self._push(part)
+
+    def _push(self, part: int) -> None:
+        group, row = self._parts[part][0], self._rows[part][self._at[part]]
+        due, submitted, job = self._line.rank(row)
+        late = submitted + self._line.patience <= self._now
+        lane = "" if late else self._line.shapes[group.shape].queue
+        head = (0 if late else 1, 0 if late else -group.priority, due, submitted, job, part)
+        heapq.heappush(self._heaps.setdefault(lane, []), head)
+
+    def next(self) -> tuple[int, int] | None:
+        """Row whose turn it is, and its part; None at the end. It then has had its turn."""
+        lane = self._lane()
+        if lane is None:
+            return None
+        part = heapq.heappop(self._heaps[lane])[5]
+        if not self._heaps[lane]:
+            del self._heaps[lane]
+        row = self._rows[part][self._at[part]]
+        self._at[part] += 1
+        if self._at[part] < len(self._rows[part]):
+            self._push(part)
+        return row, part
+
+    def _lane(self) -> str | None:
+        if not self._heaps:
+            return None
+        return "" if "" in self._heaps else self._tree.next(self._heaps)
+
+
+def ordered(
+    waiting: Iterable[Waiting], policy: Policy | None = None, now: float = 0.0
+) -> list[Waiting]:
+    """Waiting jobs in the order in which they are looked at, queues taking no turns."""
+    patience = (policy or Policy()).patience
+
+    def rank(job: Waiting) -> tuple[bool, int, float, float, str]:
+        early = job.submitted_at + patience > now
+        due = min(job.submitted_at + patience, job.latest_start)
+        return (early, -job.priority if early else 0, due, job.submitted_at, job.job)
+
+    return sorted(waiting, key=rank)

@@ -10,7 +10,7 @@ from skep.model.snapshot import Bools, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.room import beside, free_in_nodes, powered, room
+from skep.scheduler.room import beside, free_in_nodes, in_worth, powered, room
 from skep.scheduler.search import choose, possible
 
 
@@ -50,12 +50,12 @@ def _room_ever(board: Board, ask: Ask, allowed: Bools) -> Ints:
     """Chips per row that the pool could give if nothing ran and every site was up."""
     columns, idle = board.columns(ask.kind), board.idle
     chips = np.minimum(free_in_nodes(columns, idle, ask), powered(columns, idle, ask))
-    return np.where(allowed, chips, 0)
+    return in_worth(board, columns, ask, np.where(allowed, chips, 0))
 
 
 def _allowed_ever(board: Board, ask: Ask) -> Bools:
     columns, ever = board.columns(ask.kind), board.gate(ask.queue, ask.kind).ever
-    return ever & beside(board, columns, ask.others) if ask.others else ever
+    return ever & beside(board, columns, ask) if ask.others else ever
 
 
 def most(board: Board, ask: Ask, rooms: Ints) -> int:

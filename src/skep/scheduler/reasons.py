@@ -9,9 +9,10 @@ import numpy as np
 from skep.model.snapshot import Bools, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board, Stage
+from skep.scheduler.columns import good_links
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.remedy import names
-from skep.scheduler.room import free_in_nodes, powered
+from skep.scheduler.room import free_in_nodes, powered, under, worth
 from skep.units import si
 
 # More reasons than these that differ only in numbers become one with the range of the numbers.
@@ -42,10 +43,19 @@ class _Story:
         self._columns = columns = board.columns(ask.kind)
         self._gate = board.gate(ask.queue, ask.kind)
         # A site's fair part: what it would have to give at least if all gave the same.
-        self._part = -(-ask.least // ask.sites_max)
+        self._part = self._fair_part()
+        places = board.snapshot.sites
+        self._good = good_links(places.bandwidth, places.rtt, ask.bandwidth, ask.rtt)
         free, bears = free_in_nodes(columns, ledger, ask), powered(columns, ledger, ask)
         self._row = self._roomiest(np.minimum(free, bears))
         self.stage = self._stages(free, bears)
+
+    def _fair_part(self) -> int:
+        ask = self._ask
+        part = -(-ask.least // ask.sites_max)
+        if not ask.worth or not len(self._columns.rows):
+            return part
+        return int(max(1.0, part / float(worth(self._board, self._columns, ask).max())))
 
     def _roomiest(self, rooms: Ints) -> Ints:
         """Per site the row of its roomiest pool of the kind; -1 where it has none."""
@@ -58,16 +68,41 @@ class _Story:
         stage = self._gate.stage.copy()
         open_ = np.flatnonzero((stage == Stage.OTHERS) & (self._row >= 0))
         row = self._row[open_]
-        conditions = [free[row] < self._part, bears[row] < self._part, ~self._linked(open_)]
-        found = np.select(conditions, [Stage.CHIPS, Stage.POWER, Stage.LINK], Stage.OTHERS)
-        joined = self._columns.at(self._board, self._ask.others)[row]
-        stage[open_] = np.where(joined, Stage.JOINED, found)
+        pools = self._columns.rows[row]
+        kept = np.isin(pools, list(self._ledger.kept))
+        whole = self._ledger.free[pools] >= self._part if self._ask.in_block else np.False_
+        conditions = [
+            self._columns.at(self._board.sites_of(self._ask.others))[row],
+            self._capped()[row] < self._part,
+            kept,
+            (free[row] < self._part) & ~whole,
+            free[row] < self._part,
+            bears[row] < self._part,
+            ~self._linked(open_),
+        ]
+        stages = [
+            Stage.JOINED,
+            Stage.QUOTA,
+            Stage.KEPT,
+            Stage.CHIPS,
+            Stage.BLOCK,
+            Stage.POWER,
+            Stage.LINK,
+        ]
+        stage[open_] = np.select(conditions, stages, Stage.OTHERS)
         return stage
+
+    def _capped(self) -> Ints:
+        """Per row what the quotas at single sites leave."""
+        caps = np.full(len(self._columns.rows), np.iinfo(np.int64).max)
+        for limit in self._ledger.limits.at_sites(self._ask.queue, self._ask.kind):
+            rows = under(self._columns, limit.site, limit.kind)
+            caps = np.where(rows, np.minimum(caps, limit.left), caps)
+        return caps
 
     def _linked(self, sites: Ints) -> Bools:
         """Which of ``sites`` have links to all sites that they would work with."""
-        width = self._board.snapshot.sites.bandwidth[np.ix_(sites, self._partners())]
-        return np.asarray((width > 0).all(axis=1))
+        return np.asarray(self._good[np.ix_(sites, self._partners())].all(axis=1))
 
     def _partners(self) -> Ints:
         """Open sites; of a repair those where the job runs; none where one site is enough."""
@@ -88,7 +123,10 @@ class _Story:
             return self._grouped(sites, [str(self._gate.verdicts[site]) for site in sites])
         if stage == Stage.LINK:
             return self._of_link(sites)
+        if stage in (Stage.QUOTA, Stage.KEPT):
+            return self._of_others(stage, sites)
         fixed = {
+            Stage.BLOCK: f"no block has {self._part} {self._ask.kind} free",
             Stage.LOST: "site is lost",
             Stage.DRAINED: "site is drained",
             Stage.KIND: f"has no {self._ask.kind}",
@@ -106,14 +144,25 @@ class _Story:
             groups.setdefault(text, []).append(name)
         return groups
 
+    def _of_others(self, stage: Stage, sites: Ints) -> dict[str, list[str]]:
+        rows = self._row[sites]
+        if stage == Stage.KEPT:
+            kept = [self._ledger.kept[pool] for pool in self._columns.rows[rows].tolist()]
+            texts = [f"kept for {job}, which has waited too long" for job, _ in kept]
+            return self._grouped(sites, texts)
+        left = self._capped()[rows].tolist()
+        return self._grouped(sites, [f"queue {self._ask.queue} may take {n} more" for n in left])
+
     def _of_link(self, sites: Ints) -> dict[str, list[str]]:
         partners = self._partners()
-        lacking = self._board.snapshot.sites.bandwidth[np.ix_(sites, partners)] <= 0
+        lacking = ~self._good[np.ix_(sites, partners)]
+        wish = self._ask.bandwidth > 0 or np.isfinite(self._ask.rtt)
+        no = "no link good enough" if wish else "no link"
         if len(sites) <= MOST_ALIKE:
             missing = [names(self._board, partners[row].tolist()) for row in lacking]
-            return self._grouped(sites, [f"no link to {others}" for others in missing])
+            return self._grouped(sites, [f"{no} to {others}" for others in missing])
         count = _span(lacking.sum(axis=1))
-        return {f"no link to {count} of the {len(partners)} sites": self._named(sites)}
+        return {f"{no} to {count} of the {len(partners)} sites": self._named(sites)}
 
     def _of_chips(self, sites: Ints) -> dict[str, list[str]]:
         rows = self._row[sites]

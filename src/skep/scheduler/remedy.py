@@ -29,7 +29,7 @@ def names(board: Board, sites: list[int]) -> str:
 
 def _never(board: Board, view: Outlook) -> list[str]:
     ask = view.ask
-    if ask.kind not in board.kinds:
+    if not set(ask.kind.split("+")) & set(board.kinds):
         return [f"ask for a kind that the pool has: {', '.join(sorted(board.kinds))}"]
     if not board.gate(ask.queue, ask.kind).ever.any():
         return [f"allow {ask.kind} for queue {ask.queue} by the rules of some site"]

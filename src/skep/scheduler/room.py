@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skep.model.snapshot import Bools, Ints
+from skep.model.snapshot import Bools, Floats, Ints
 from skep.scheduler.ask import Ask
-from skep.scheduler.board import Board, Columns
+from skep.scheduler.board import Board
+from skep.scheduler.columns import Columns, good_links
 from skep.scheduler.ledger import Ledger
 
 # W; sums of floats. Half of what the check at commit allows for, so that it never disagrees.
@@ -14,17 +15,40 @@ ROUNDING = 5e-7
 
 
 def room(board: Board, ledger: Ledger, ask: Ask) -> Ints:
-    """Chips per row of the kind's columns that ``ask`` could take now; 0 where a mask refuses."""
+    """Chips per row of the kind's columns that ``ask`` could take now; 0 where a mask refuses.
+
+    With ``ask.worth`` in chips as good as one of that kind.
+    """
     columns, gate = board.columns(ask.kind), board.gate(ask.queue, ask.kind)
     chips = np.minimum(free_in_nodes(columns, ledger, ask), powered(columns, ledger, ask))
+    for limit in ledger.limits.at_sites(ask.queue, ask.kind):
+        chips = np.where(
+            under(columns, limit.site, limit.kind), np.minimum(chips, limit.left), chips
+        )
+    mask: Bools = gate.open
     if ask.others:
-        return np.where(gate.open & beside(board, columns, ask.others), chips, 0)
-    return np.where(gate.open, chips, 0)
+        mask = np.logical_and(mask, beside(board, columns, ask))
+    return in_worth(board, columns, ask, np.where(mask, _whole(columns, chips, ask), 0))
+
+
+def under(columns: Columns, site: int | None, kind: str | None) -> Bools:
+    """Which rows a quota of ``kind`` at ``site`` counts."""
+    rows = np.ones(len(columns.rows), dtype=bool)
+    if site is not None:
+        rows &= columns.site == site
+    if kind is not None:
+        rows &= np.array([each == kind for each in columns.kinds], dtype=bool)
+    return rows
 
 
 def free_in_nodes(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
-    """Free chips per row; in whole nodes where the job asks for nodes."""
-    return _whole(columns, ledger.free[columns.rows], ask)
+    """Free chips per row: in one block, in whole nodes, no more than may be at one site."""
+    free = ledger.free[columns.rows]
+    if ask.in_block:
+        free = np.minimum(free, ledger.largest[columns.rows])
+    if ask.spread is not None:
+        free = np.minimum(free, ask.spread)
+    return _whole(columns, free, ask)
 
 
 def powered(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
@@ -32,6 +56,21 @@ def powered(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
     bears = (ledger.headroom[columns.site] + ROUNDING) / columns.divisor
     whole = np.minimum(np.maximum(bears, 0.0), columns.chips).astype(np.int64)
     return _whole(columns, whole, ask)
+
+
+def in_worth(board: Board, columns: Columns, ask: Ask, chips: Ints) -> Ints:
+    """``chips`` per row in chips as good as one of ``ask.worth``; as they are without it."""
+    if not ask.worth:
+        return chips
+    found: Ints = np.floor(chips * worth(board, columns, ask) + 1e-9).astype(np.int64)
+    return found
+
+
+def worth(board: Board, columns: Columns, ask: Ask) -> Floats:
+    """Per row, how many chips of ``ask.worth`` one chip does the work of."""
+    one = board.speed(ask.worth)
+    same = np.array([kind == ask.worth for kind in columns.kinds], dtype=bool)
+    return np.where(same, 1.0, columns.speed / one if one > 0 else 0.0)
 
 
 def one_pool_per_site(columns: Columns, rooms: Ints) -> Ints:
@@ -46,11 +85,12 @@ def one_pool_per_site(columns: Columns, rooms: Ints) -> Ints:
     return kept
 
 
-def beside(board: Board, columns: Columns, others: frozenset[str]) -> Bools:
-    """Rows at none of the sites ``others``, with a link to each of them."""
-    theirs = [board.row[name] for name in others if name in board.row]
-    links = board.snapshot.sites.bandwidth[columns.site][:, theirs] > 0
-    return ~columns.at(board, others) & links.all(axis=1)
+def beside(board: Board, columns: Columns, ask: Ask) -> Bools:
+    """Rows at none of the sites where the job runs, with a link to each of them."""
+    theirs, sites = board.sites_of(ask.others), board.snapshot.sites
+    good = good_links(sites.bandwidth, sites.rtt, ask.bandwidth, ask.rtt)
+    linked = np.asarray(good[columns.site][:, theirs].all(axis=1))
+    return ~columns.at(theirs) & linked
 
 
 def _whole(columns: Columns, chips: Ints, ask: Ask) -> Ints:

@@ -6,8 +6,8 @@ import numpy as np
 
 from skep.model.snapshot import Floats, Ints
 from skep.scheduler.ask import Ask
-from skep.scheduler.board import Columns
 from skep.scheduler.clique import Choice, Clique
+from skep.scheduler.columns import Columns
 from skep.scheduler.room import one_pool_per_site
 
 
@@ -29,12 +29,14 @@ def possible(columns: Columns, rooms: Ints, ask: Ask) -> bool:
 
 def _usable(columns: Columns, rooms: Ints, ask: Ask) -> Ints:
     # Of whole nodes the roomiest pool of a site need not be the one whose nodes add up.
-    return rooms if ask.whole_nodes else one_pool_per_site(columns, rooms)
+    return rooms if ask.whole_nodes and not ask.worth else one_pool_per_site(columns, rooms)
 
 
 def _one_site(columns: Columns, rooms: Ints, ask: Ask, score: Floats) -> Choice | None:
+    if ask.sites_min > 1:
+        return None
     chips = np.minimum(rooms, ask.most)
-    if ask.whole_nodes:
+    if ask.whole_nodes and not ask.worth:
         chips = chips - chips % columns.node
     best = int(chips.max(initial=0))
     if best < ask.least:

@@ -1,0 +1,54 @@
+"""Refusals: each waiting job that was given nothing, explained when it is asked for.
+
+Jobs that are decided alike share one explanation. It is told from what is left at the end of the
+cycle, which is what the next job would find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from skep.model.snapshot import Refusal, Shape, Waiting
+from skep.scheduler.board import Board
+from skep.scheduler.explain import explain
+from skep.scheduler.gate import turned_away
+from skep.scheduler.ledger import Ledger
+from skep.scheduler.line import Line
+from skep.scheduler.memory import Same, same
+from skep.scheduler.order import in_order
+from skep.scheduler.place import Lazy
+
+
+class Refusals(Lazy[Refusal]):
+    """In the order in which they were looked at; ``of`` finds that of one job."""
+
+    def __init__(
+        self, board: Board, ledger: Ledger, line: Line, placed: set[int], now: float
+    ) -> None:
+        super().__init__(len(line) - len(placed), self._in_order)
+        self._board, self._ledger, self._line = board, ledger, line
+        self._placed, self._now = placed, now
+        self._known: dict[Same, Refusal] = {}
+
+    def of(self, job: str) -> Refusal | None:
+        """The refusal of ``job``; None for one that does not wait, or was placed."""
+        row = self._line.row.get(job)
+        return None if row is None or row in self._placed else self._at(row)
+
+    def _in_order(self) -> Iterator[Refusal]:
+        parts = [(group, group.rows) for group in self._line.groups.values()]
+        rows, _ = in_order(self._line, parts, self._now)
+        return (self._at(row) for row in rows.tolist() if row not in self._placed)
+
+    def _at(self, row: int) -> Refusal:
+        group = self._line.groups[self._line.keys[row]]
+        job, shape = self._line.job(row), self._line.shapes[group.shape]
+        if refusal := turned_away(job, shape, self._board, self._now):
+            return refusal
+        if same(group) not in self._known:
+            self._known[same(group)] = self._explain(job, shape)
+        known = self._known[same(group)]
+        return Refusal(job.job, job.version, known.reason, known.sites, known.remedy, known.never)
+
+    def _explain(self, job: Waiting, shape: Shape) -> Refusal:
+        return explain(self._board, self._ledger.seen_by(job.job), job, shape)
