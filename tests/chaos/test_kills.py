@@ -1,8 +1,8 @@
 """kill -9 at random moments of every kind of process, 50 rounds in all, with real processes.
 
-After each job: it succeeded; its held-out loss is within 2 % of an undisturbed run; no run was ever
-alive twice, by the engines' own records; no acknowledged job or event was lost; what happened is
-told. The seed is printed; set SKEP_CHAOS_SEED to repeat one.
+After each job: it succeeded; its held-out loss is at most 2 % above that of an undisturbed run; no
+run was ever alive twice, by the engines' own records; no acknowledged job or event was lost; what
+happened is told. The seed is printed; set SKEP_CHAOS_SEED to repeat one.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def test_fifty_kills(rig: Rig, tmp_path: Path) -> None:
         print(
             f"{name}: {hits} hits so far, held-out {loss:.4f} against {reference:.4f}", flush=True
         )
-        assert abs(loss / reference - 1) < 0.02
+        # Lower is no fault: while a site is dead the others do more steps in a row per token.
+        assert loss / reference - 1 < 0.02
 
     assert hits == ROUNDS
     assert not journal.alive_twice(records(rig.home))

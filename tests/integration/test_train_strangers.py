@@ -19,9 +19,8 @@ from skep.train import handshake
 from skep.train.dial import dial
 from skep.train.exchange import Exchange
 from skep.train.frames import HEAD, Kind, Message, pack_frame, pack_message
-from skep.train.member import attempt, supersedes
+from skep.train.member import attempt, origin_of, supersedes
 from skep.train.outer import fresh
-from skep.train.rounds import origin_of
 from skep.train.settings import Settings
 
 TOKEN = b"a-secret-of-the-job"
@@ -44,7 +43,7 @@ class Party:
         )
         vector = torch.zeros(length)
         exchange = Exchange(
-            chosen, fresh(vector, "0"), str(length), lambda text: self.events.append((name, text))
+            chosen, [fresh(vector, "0")], str(length), lambda text: self.events.append((name, text))
         )
         exchange.start()
         self.made.append(exchange)
@@ -163,7 +162,7 @@ def test_an_address_in_use_is_an_input_error(party):
     chosen = Settings(site="b", run="r", listen=address(a), token=TOKEN)
     state = fresh(torch.zeros(3), origin_of(a.me))
     with pytest.raises(InputError, match="listen"):
-        Exchange(chosen, state, "3", lambda text: None).start()
+        Exchange(chosen, [state], "3", lambda text: None).start()
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden\r\n\r\n", b"what?\r\n\r\n", b""])

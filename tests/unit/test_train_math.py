@@ -91,7 +91,11 @@ def test_the_digest_sees_every_bit():
 
 
 keys = st.builds(
-    Key, st.integers(0, 3), st.integers(0, 3), st.sampled_from("ab"), st.sampled_from("xyz")
+    lambda *four: Key(*four),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from("ab"),
+    st.sampled_from("xyz"),
 )
 
 
@@ -100,6 +104,11 @@ def test_ahead_is_a_total_order(a, b, c):
     assert ahead(a, b) + ahead(b, a) == (a != b)
     if ahead(a, b) and ahead(b, c):
         assert ahead(a, c)
+
+
+def test_a_fresh_fragment_never_wins_against_a_model_that_has_begun():
+    assert ahead(Key(0, 0, "000002/c", "x", 1), Key(0, 0, "000000/a", "y", 0))
+    assert not ahead(Key(0, 0, "a", "x", 1), Key(0, 0, "a", "x", 0))  # the same parameters
 
 
 def test_fresh_parameters_never_win_against_trained_ones():

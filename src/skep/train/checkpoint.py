@@ -7,28 +7,29 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from skep.train.codec import from_bytes, to_bytes
-from skep.train.outer import OuterState
+from skep.train.outer import OuterState, sealed
 from skep.train.parts import state_fields, state_from, state_payload
 
-MAGIC = b"skepckp1"
+MAGIC = b"skepckp2"
 NAMES = ("outer.ckpt", "outer.previous.ckpt")
 _SUM = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Outer state, this site's own parameters (ahead of the anchor by ``pending`` tokens), and
-    the state of its optimizer as bytes (empty: none)."""
+    """Outer state and tokens ahead of it by fragment, this site's own parameters, and the state of
+    its optimizer as bytes (empty: none)."""
 
-    state: OuterState
+    states: tuple[OuterState, ...]
     parameters: torch.Tensor
-    pending: int
+    pending: tuple[int, ...]
     optimizer: bytes
 
 
@@ -49,13 +50,16 @@ def save(folder: str, checkpoint: Checkpoint) -> None:
         raise
 
 
-def load(folder: str, length: int) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is whole and fits, and what was wrong with newer ones."""
+def load(folder: str, lengths: Sequence[int]) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole and fits, and what was wrong with newer ones.
+
+    ``lengths`` are those of the fragments; one that was cut otherwise is cut anew.
+    """
     complaints: list[str] = []
     for name in NAMES:
         path = Path(folder) / name
         try:
-            return _unpack(path.read_bytes(), length), complaints
+            return _cut(_unpack(path.read_bytes(), sum(lengths)), lengths), complaints
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
@@ -64,13 +68,16 @@ def load(folder: str, length: int) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _pack(checkpoint: Checkpoint) -> bytes:
-    fields = state_fields(checkpoint.state) | {"pending": checkpoint.pending}
+    fields = {
+        "states": [state_fields(state) for state in checkpoint.states],
+        "pending": list(checkpoint.pending),
+    }
     header = json.dumps(fields).encode()
     body = b"".join(
         (
             struct.pack("!I", len(header)),
             header,
-            state_payload(checkpoint.state),
+            *(state_payload(state) for state in checkpoint.states),
             to_bytes(checkpoint.parameters),
             checkpoint.optimizer,
         )
@@ -79,18 +86,46 @@ def _pack(checkpoint: Checkpoint) -> bytes:
 
 
 def _unpack(data: bytes, length: int) -> Checkpoint:
-    body, checksum = data[len(MAGIC) : -_SUM], data[-_SUM:]
+    body, checksum = memoryview(data)[len(MAGIC) : -_SUM], data[-_SUM:]
     if not data.startswith(MAGIC):
-        raise ValueError("it is not a checkpoint of skep")
+        raise ValueError("it is not a checkpoint of this version of skep")
     if hashlib.blake2b(body, digest_size=_SUM).digest() != checksum:
         raise ValueError("its checksum is wrong")
     (size,) = struct.unpack_from("!I", body)
-    fields = json.loads(body[4 : 4 + size])
-    start = 4 + size
-    state = state_from(fields, body[start : start + 8 * length], length)
-    own = start + 8 * length
-    parameters = from_bytes(body[own : own + 4 * length], length)
-    return Checkpoint(state, parameters, int(fields["pending"]), body[own + 4 * length :])
+    fields, start = json.loads(bytes(body[4 : 4 + size])), 4 + size
+    found = sum(int(state["length"]) for state in fields["states"])
+    if found != length:
+        raise ValueError(f"it has {found} parameters; this model has {length}")
+    states = []
+    for state in fields["states"]:
+        stop = start + 8 * int(state["length"])
+        states.append(state_from(state, body[start:stop], int(state["length"])))
+        start = stop
+    parameters = from_bytes(body[start : start + 4 * length], length)
+    pending = tuple(int(count) for count in fields["pending"])
+    return Checkpoint(tuple(states), parameters, pending, bytes(body[start + 4 * length :]))
+
+
+def _cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:
+    """``found`` in fragments of ``lengths``; tokens and rounds are then those of the least."""
+    states = found.states
+    if [state.anchor.numel() for state in states] == list(lengths):
+        return found
+    if len({state.origin for state in states}) > 1:
+        raise ValueError("it was cut into other fragments before they fitted together")
+    anchors = torch.split(torch.cat([state.anchor for state in states]), list(lengths))
+    momenta = torch.split(torch.cat([state.momentum for state in states]), list(lengths))
+    made = tuple(
+        sealed(
+            anchor.clone(),
+            momentum.clone(),
+            round=min(state.round for state in states),
+            tokens=min(state.tokens for state in states),
+            origin=states[0].origin,
+        )
+        for anchor, momentum in zip(anchors, momenta, strict=True)
+    )
+    return Checkpoint(made, found.parameters, (max(found.pending),) * len(made), found.optimizer)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from skep.errors import InputError
 from skep.runenv import parse_address
+from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
 from skep.train.member import Member
 from skep.train.mesh import Mesh
 from skep.train.outer import OuterState
 from skep.train.parts import Call, Local, Part
-from skep.train.rounds import Rounds
 from skep.train.settings import Settings
 
 TICK_S = 0.05
@@ -26,14 +26,18 @@ class Exchange:
     """The thread-safe face of one site's part in the exchange."""
 
     def __init__(
-        self, chosen: Settings, state: OuterState, signature: str, tell: Callable[[str], None]
+        self,
+        chosen: Settings,
+        states: Sequence[OuterState],
+        signature: str,
+        tell: Callable[[str], None],
     ) -> None:
         self._settings, self._tell = chosen, tell
         listen = chosen.listen
         dialable = listen if listen and parse_address(listen)[0] not in _WILDCARDS else ""
         self.me = Member(chosen.site, chosen.rank, chosen.run, signature, dialable)
-        limit = 8 * state.anchor.numel() + (1 << 20)
-        self._rounds = Rounds(self.me, state, chosen.options, time.monotonic())
+        limit = 8 * max(state.anchor.numel() for state in states) + (1 << 20)
+        self._rounds = Fragments(self.me, states, chosen.options, time.monotonic())
         self._mesh = Mesh(self.me, chosen.token, chosen.proxy, limit, self)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -51,11 +55,12 @@ class Exchange:
             raise InputError("listen", self._settings.listen, str(self._failure))
 
     @property
-    def state(self) -> OuterState:
-        return self._rounds.state
+    def states(self) -> tuple[OuterState, ...]:
+        """The newest state of each fragment."""
+        return self._rounds.states
 
     @property
-    def wanted(self) -> Call | None:
+    def wanted(self) -> dict[int, Call]:
         return self._rounds.wanted
 
     @property
@@ -77,14 +82,10 @@ class Exchange:
         return self._rounds.behind()
 
     @property
-    def pending(self) -> int:
-        """Tokens of all connected sites that are not in the anchor yet."""
-        return self._rounds.pending()
-
-    @property
     def level_or_running(self) -> bool:
         """Whether training may begin: nobody has to be waited for or fetched from."""
-        return self.level if self._rounds.state.round == 0 else not self._rounds.behind()
+        begun = any(state.round > 0 for state in self.states)
+        return not self._rounds.behind() if begun else self.level
 
     def last_reports(self) -> list[Local]:
         """The last report of each site that ever was connected."""
@@ -102,25 +103,26 @@ class Exchange:
     def received_bytes(self) -> int:
         return self._mesh.traffic.received
 
-    def report(self, local: Local) -> None:
+    def report(self, local: Local, pending: Sequence[int]) -> None:
         """Tell the others, with the next beat, how this site is doing."""
         soon = local.finishing and not self._rounds.local.finishing
-        self._rounds.local = local
+        self._rounds.report(local, pending)
         if soon:
             self._soon(lambda now: self._rounds.announce(now))
 
-    def contribute(self, part: Part) -> None:
-        """Answer ``wanted``."""
-        wanted, self._rounds.wanted = self._rounds.wanted, None
+    def contribute(self, index: int, part: Part) -> None:
+        """Answer ``wanted`` for one fragment."""
+        rounds = self._rounds.rounds[index]
+        wanted, rounds.wanted = rounds.wanted, None
         part.final = wanted is not None and wanted.final
-        self._soon(lambda now: self._rounds.offered(part, now))
+        self._soon(lambda now: self._rounds.offered(index, part, now))
 
-    def absorb(self, part: Part) -> None:
-        """Alone, at the end: the anchor becomes this site's own parameters."""
+    def absorb(self, parts: Mapping[int, Part]) -> None:
+        """Alone, at the end: the anchors become this site's own parameters."""
         done = threading.Event()
 
         def work(now: float) -> None:
-            self._rounds.absorb(part, now)
+            self._rounds.absorb(parts, now)
             done.set()
 
         self._soon(work)
@@ -133,8 +135,7 @@ class Exchange:
 
     def drain_rounds(self) -> list[dict[str, Any]]:
         """The records of the rounds applied since the last time."""
-        closed, self._rounds.closed = self._rounds.closed, []
-        return closed
+        return self._rounds.drain()
 
     def stop(self) -> None:
         """Leave: what was queued is delivered, then the thread ends."""
@@ -189,7 +190,7 @@ class Exchange:
     # -- what the mesh reports --------------------------------------------------------------
 
     def joined(self, member: Member) -> None:
-        self._rounds.joined(member)
+        self._rounds.joined(member, time.monotonic())
         self._flush()
 
     def left(self, member: Member) -> None:

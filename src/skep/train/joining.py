@@ -27,6 +27,7 @@ def join(
     interval_steps: int | None = None,
     outer: Outer | None = None,
     codec: str = "fp16",
+    fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,
     start_wait: float = 30.0,
@@ -41,7 +42,8 @@ def join(
     ``peers`` maps site names to "host:port", ``listen`` is this site's own, ``token`` the secret
     that all share. ``interval`` (seconds) or ``interval_steps`` (local steps) fix the time between
     rounds, which is otherwise chosen from the measured link. ``outer`` fixes the outer learning
-    rate and momentum. ``overlap=False`` waits for each round instead of training on. ``grace``
+    rate and momentum. ``fragments`` is how many pieces of the model are exchanged in turn.
+    ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``on_event`` is called with one line of text, from a background thread.
     """
@@ -61,6 +63,7 @@ def join(
         interval_steps=interval_steps,
         outer=outer,
         codec=codec,
+        fragments=fragments,
         overlap=overlap,
         grace=grace,
         start_wait=start_wait,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -67,11 +67,11 @@ class Keeper:
         except OSError as error:
             self._tell(f"no checkpoint written to {self._folder}: {error.strerror}")
 
-    def load(self, length: int) -> Checkpoint | None:
+    def load(self, lengths: Sequence[int]) -> Checkpoint | None:
         """The newest usable checkpoint; what is wrong with others is told."""
         if not self._folder:
             return None
-        found, complaints = checkpoint.load(self._folder, length)
+        found, complaints = checkpoint.load(self._folder, lengths)
         for text in complaints:
             self._tell(text)
         return found

@@ -38,12 +38,15 @@ class Lead:
     """Open round and measurements of the leader."""
 
     options: Options
+    index: int = 0  # this fragment among ``count``
+    count: int = 1
     called: float | None = None  # when the open round was called; None: none is open
     final: bool = False
     expected: set[str] = field(default_factory=set)
     parts: dict[str, Part] = field(default_factory=dict)
     awaited: dict[str, float] = field(default_factory=dict)  # called when, not answered yet
     since: float = 0.0  # when the last round was called
+    since_steps: float = 0.0  # local steps of this site at that time
     closed: float = 0.0
     undelivered: set[str] = field(default_factory=set)
     arrival_s: float | None = None
@@ -54,21 +57,33 @@ class Lead:
         """Seconds from one call to the next."""
         if self.options.interval is not None:
             return self.options.interval
-        return choose_interval(self.exchange_s, step_s or None, self.options.bounds)
+        all_fragments = None if self.exchange_s is None else self.count * self.exchange_s
+        return choose_interval(all_fragments, step_s or None, self.options.bounds)
 
-    def due(self, now: float, step_s: float, steps: int) -> bool:
-        """Whether it is time to call the next round."""
+    def due(self, now: float, step_s: float, steps: int, quiet_since: float) -> bool:
+        """Whether it is time to call the next round.
+
+        ``quiet_since``: the last call of another fragment; they are spread over the interval.
+        """
         if self.called is not None:
             return False
         if self.undelivered and now - self.closed < patience(self.exchange_s, self.options.grace):
             return False
         if self.options.interval_steps is not None:
-            return steps >= self.options.interval_steps
-        return now - self.since >= self.interval(step_s)
+            return steps - self.since_steps >= self.options.interval_steps
+        interval = self.interval(step_s)
+        apart = 0.5 * interval / self.count if self.count > 1 else 0.0
+        return now - self.since >= interval and now - quiet_since >= apart
 
-    def open(self, now: float, sites: set[str], final: bool) -> set[str]:
+    def stagger(self) -> None:
+        """Spread the first rounds of the fragments over the first interval of local steps."""
+        steps = self.options.interval_steps or 0
+        self.since_steps = -steps * (self.count - 1 - self.index) / self.count
+
+    def open(self, now: float, steps: int, sites: set[str], final: bool) -> set[str]:
         """Open a round; those of ``sites`` that must be called (the others still owe a part)."""
         self.called = self.since = now
+        self.since_steps = steps
         self.final = final
         self.expected = set(sites)
         limit = ASK_AGAIN * patience(self.arrival_s, self.options.grace)

@@ -44,6 +44,11 @@ def member_from(fields: dict[str, Any]) -> Member:
     return Member(**values)
 
 
+def origin_of(me: Member) -> str:
+    """The name of fresh parameters: begins with the rank, so that the first site's win."""
+    return f"{me.rank:06d}/{me.site}/{me.run}"
+
+
 def attempt(run: str) -> int:
     """The attempt in a run id such as ``job-a3-site``; 0 where there is none."""
     found = _ATTEMPT.findall(run)

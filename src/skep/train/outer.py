@@ -40,16 +40,20 @@ class Key(NamedTuple):
     round: int
     origin: str
     digest: str
+    begun: int = 0  # 1 where any fragment of the model has had a round
 
 
 def ahead(one: Key, other: Key) -> bool:
     """Whether ``one`` must be adopted by who holds ``other``: a total order over unequal states.
 
-    More tokens win, then more rounds; between fresh states the lower origin wins (it begins with
-    the rank of the site), so that a cold start ends with the first site's initial parameters.
+    More tokens win, then more rounds, then a model that has begun to train; between fresh states
+    the lower origin wins (it begins with the rank of the site), so that a cold start ends with the
+    first site's initial parameters.
     """
-    if (one.tokens, one.round) != (other.tokens, other.round):
-        return (one.tokens, one.round) > (other.tokens, other.round)
+    if one[:4] == other[:4]:
+        return False
+    if (one.tokens, one.round, one.begun) != (other.tokens, other.round, other.begun):
+        return (one.tokens, one.round, one.begun) > (other.tokens, other.round, other.begun)
     if one.origin != other.origin:
         return one.origin < other.origin
     return one.digest > other.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +142,7 @@ def state_payload(state: OuterState) -> bytes:
     return to_bytes(state.anchor) + to_bytes(state.momentum)
 
 
-def state_from(fields: dict[str, Any], payload: bytes, length: int) -> OuterState:
+def state_from(fields: dict[str, Any], payload: bytes | memoryview, length: int) -> OuterState:
     """Raises ``ValueError`` when the bytes are not a state of ``length`` with that digest."""
     if int(fields["length"]) != length:
         raise ValueError(f"a state of {fields['length']} parameters; this model has {length}")
@@ -167,7 +167,7 @@ class Local:
     pending: int = 0  # tokens trained, not yet in the anchor
     rate: float = 0.0  # tokens per second
     step_s: float = 0.0  # seconds per local step
-    steps: int = 0  # local steps since the last contribution
+    steps: int = 0  # local steps so far
     tokens_per_step: float = 0.0
     sent: int = 0  # wire bytes
     finishing: bool = False
@@ -184,11 +184,13 @@ class View:
     ahead_since: float | None = None
 
 
-def beat(state: OuterState, local: Local, sites: Mapping[str, str]) -> Message:
-    """``sites`` are the addresses at which this site's peers may be dialled."""
-    fields = {
-        "key": list(state.key),
-        "pending": local.pending,
+def beat(
+    keys: Mapping[int, Key], pending: Sequence[int], local: Local, sites: Mapping[str, str]
+) -> Message:
+    """``keys`` and ``pending`` by fragment; ``sites``: where this site's peers may be dialled."""
+    fields: dict[str, Any] = {
+        "keys": {str(index): list(key) for index, key in keys.items()},
+        "pending": list(pending),
         "rate": round(local.rate, 3),
         "per_step": local.tokens_per_step,
         "sent": local.sent,
@@ -198,15 +200,21 @@ def beat(state: OuterState, local: Local, sites: Mapping[str, str]) -> Message:
     return Message(Kind.BEAT, fields)
 
 
-def read_beat(message: Message) -> tuple[Key, Local]:
-    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a beat."""
+def read_beat(message: Message, index: int) -> tuple[Key | None, Local]:
+    """The key of fragment ``index`` (None: as told before) and the report.
+
+    Raises ``ValueError``, ``KeyError``, ``IndexError`` or ``TypeError`` when it is not a beat.
+    """
     f = message.fields
-    tokens, number, origin, digest = f["key"]
+    found = dict(f["keys"]).get(str(index))
     local = Local(
-        pending=int(f["pending"]),
+        pending=int(f["pending"][index]),
         rate=float(f["rate"]),
         tokens_per_step=float(f["per_step"]),
         sent=int(f["sent"]),
         finishing=bool(f["finishing"]),
     )
-    return Key(int(tokens), int(number), str(origin), str(digest)), local
+    if found is None:
+        return None, local
+    tokens, number, origin, digest, begun = found
+    return Key(int(tokens), int(number), str(origin), str(digest), int(bool(begun))), local

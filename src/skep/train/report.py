@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from skep.train import accounting
 from skep.train.exchange import Exchange
+from skep.train.fragments import digest_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState
 from skep.train.pacing import Pacer
@@ -15,7 +17,7 @@ def stats_of(
     meter: Meter,
     pacer: Pacer | None,
     exchange: Exchange | None,
-    state: OuterState,
+    states: Sequence[OuterState],
     global_tokens: int,
 ) -> dict[str, Any]:
     """Counts of this site, and over all sites as far as they have reported.
@@ -31,12 +33,13 @@ def stats_of(
         "steps": meter.steps,
         "tokens": meter.tokens,
         "global_tokens": global_tokens,
-        "round": state.round,
-        "digest": state.digest,
+        "round": rounds_of(states),
+        "fragments": len(states),
+        "digest": digest_of(states),
         "exchange_s": round(meter.exchange_s, 3),
         "bytes_sent": own_sent,
         "bytes_per_token": round(accounting.bytes_per_token(sent, global_tokens), 2),
-        "ddp_bytes_per_token": round(_plain(state, per_step), 2),
+        "ddp_bytes_per_token": round(_plain(states, per_step), 2),
         "step_s": meter.step_s,
         "paced_step_s": pacer.step_s if pacer is not None else None,
         "steps_over_pace": round(pacer.over_share, 4) if pacer is not None else None,
@@ -44,5 +47,11 @@ def stats_of(
     }
 
 
-def _plain(state: OuterState, per_step: list[float]) -> float:
-    return accounting.data_parallel_bytes_per_token(state.anchor.numel(), per_step)
+def rounds_of(states: Sequence[OuterState]) -> int:
+    """How often the whole model has been exchanged."""
+    return sum(state.round for state in states) // max(len(states), 1)
+
+
+def _plain(states: Sequence[OuterState], per_step: list[float]) -> float:
+    parameters = sum(state.anchor.numel() for state in states)
+    return accounting.data_parallel_bytes_per_token(parameters, per_step)

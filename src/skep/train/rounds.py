@@ -38,8 +38,20 @@ BEHIND_S = 1.5  # a peer that is ahead for so long: its result is not on its way
 class Rounds:
     """One site's position in the exchange."""
 
-    def __init__(self, me: Member, state: OuterState, options: Options, now: float) -> None:
-        self.me, self.state, self.options = me, state, options
+    def __init__(
+        self,
+        me: Member,
+        state: OuterState,
+        options: Options,
+        now: float,
+        index: int = 0,
+        count: int = 1,
+    ) -> None:
+        self.me, self.state, self.options, self.index = me, state, options, index
+        self.begun = state.round > 0  # any fragment of the model has had a round
+        self.beats = True  # whether this object beats by itself
+        self.news = False  # a beat is due at once
+        self.called_last = self.quiet_since = 0.0  # of this fragment, of any: seen calls
         self.local = Local()
         self.views: dict[str, View] = {}
         self.reports: dict[str, Local] = {}  # the last of each site, also of those that left
@@ -48,12 +60,13 @@ class Rounds:
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.closed: list[dict[str, Any]] = []  # one record for each round that was applied
-        self._lead = Lead(options, since=now)
+        self._lead = Lead(options, index, count, since=now)
+        self._lead.stagger()
         self._leading_since: float | None = None
         self._last_leader = ""
         self._asked_by = ""  # whose call ``wanted`` is; empty: nobody's, this site is alone
         self._fetching = ""
-        self._repair = False
+        self._announced = ""  # the digest that the leader of the last round told
         self._shared = False  # the anchor is also held by others: not to be moved alone
         self._beaten = 0.0
         self._applied = now
@@ -65,7 +78,8 @@ class Rounds:
         self.views[member.site] = View(member)
         self._lead.rejoined(member.site, member.run)
         self._forget_fetch(member.site)
-        self._send(member.site, beat(self.state, self.local, self._sites()))
+        if self.beats:
+            self._beat(0.0)
 
     def left(self, site: str, now: float) -> None:
         """A site is gone: nobody waits for it any more."""
@@ -89,7 +103,7 @@ class Rounds:
         if message.kind is Kind.STATE_REQUEST:
             return self._donate(site)
         if message.kind is Kind.CALL:
-            return self._on_call(site, message)
+            return self._on_call(site, message, now)
         if message.kind not in handlers:
             raise ValueError(f"{message.kind.name} in a running exchange")
         return handlers[message.kind](site, message, now)
@@ -104,11 +118,11 @@ class Rounds:
             name = last_codec(self.options.codec) if part.final else self.options.codec
             self._send(self._asked_by, part.to_message(name))
         elif not self.views and not self._shared:
-            self._absorb(part, now)
+            self.absorb(part, now)
 
     def tick(self, now: float) -> None:
         """To be called some ten times a second."""
-        if now - self._beaten >= BEAT_S:
+        if self.beats and now - self._beaten >= BEAT_S:
             self._beat(now)
         self._fetch_if_behind(now)
         if not self.views:
@@ -116,20 +130,41 @@ class Rounds:
         elif self._leads(now):
             self._lead_on(now)
 
-    def absorb(self, part: Part, now: float) -> None:
-        """Without peers, at the end: the anchor becomes this site's own parameters."""
-        self._absorb(part, now)
-
-    def announce(self, now: float) -> None:
-        """Tell the peers at once how this site is doing."""
-        self._beat(now)
-
     # -- positions --------------------------------------------------------------------------
+
+    @property
+    def key(self) -> Key:
+        return self.state.key._replace(begun=int(self.begun or self.state.round > 0))
+
+    @property
+    def told_as(self) -> str:
+        """Changes with whatever a peer must be told again."""
+        return f"{self.state.digest}/{self.key.begun}"
+
+    def addresses(self) -> dict[str, str]:
+        """Where the connected peers may be dialled."""
+        members = (view.member for view in self.views.values())
+        return {member.site: member.listen for member in members if member.listen}
 
     def behind(self) -> bool:
         """Whether a connected peer holds a state that this site must adopt."""
         keys = [view.key for view in self.views.values() if view.key is not None]
-        return bool(self._fetching) or any(ahead(key, self.state.key) for key in keys)
+        return bool(self._fetching) or any(self._beyond(key) for key in keys)
+
+    def _beyond(self, key: Key) -> bool:
+        """Whether this site must adopt the state with ``key``.
+
+        Where two differ in nothing but their digest a bit has flipped somewhere: the fewer mend
+        themselves, and if they are as many, those that differ from the leader of the round.
+        """
+        own = self.key
+        if key[:3] != own[:3] or key.begun != own.begun:
+            return ahead(key, own)
+        known = [view.key.digest for view in self.views.values() if view.key is not None]
+        mine, theirs = known.count(own.digest) + 1, known.count(key.digest)
+        return own.digest != key.digest and (
+            theirs > mine or (theirs == mine and key.digest == self._announced)
+        )
 
     def level(self) -> bool:
         """Whether all connected peers are known to hold the same state as this site."""
@@ -142,9 +177,18 @@ class Rounds:
     def _holds(self, view: View) -> bool:
         return view.key is not None and view.key.digest == self.state.digest
 
+    def _in_turn(self) -> list[str]:
+        """This site and its peers in order of rank, beginning with another one per fragment."""
+        members = sorted([self.me, *(v.member for v in self.views.values())], key=_order)
+        turn = self.index % len(members)
+        return [member.site for member in members[turn:] + members[:turn]]
+
     def _first(self) -> bool:
-        level = [view.member.order for view in self.views.values() if self._holds(view)]
-        return not self.behind() and self.me.order < min(level, default=(1 << 62, ""))
+        if self.behind():
+            return False
+        level = {site for site, view in self.views.items() if self._holds(view)}
+        level.add(self.me.site)
+        return next(site for site in self._in_turn() if site in level) == self.me.site
 
     def _leads(self, now: float) -> bool:
         if not self._first():
@@ -165,7 +209,8 @@ class Rounds:
     def _want(self, call: Call, asked_by: str) -> None:
         self.wanted, self._asked_by = call, asked_by
 
-    def _absorb(self, part: Part, now: float) -> None:
+    def absorb(self, part: Part, now: float) -> None:
+        """Without peers: the anchor becomes this site's own parameters."""
         merged = {self.me.site: (part.run, part.number)}
         self._adopt(outer_step(self.state, part.progress, PLAIN, part.tokens, merged), now)
 
@@ -182,15 +227,19 @@ class Rounds:
             return
         level = {site for site, view in self.views.items() if self._holds(view)}
         final = self._all_finishing() and len(level) == len(self.views)
-        if level and (final or self._lead.due(now, self.local.step_s, self.local.steps)):
+        if level and (final or self._due(now)):
             self._open(level | {self.me.site}, final, now)
+
+    def _due(self, now: float) -> bool:
+        local = self.local
+        return self._lead.due(now, local.step_s, local.steps, self.quiet_since)
 
     def _all_finishing(self) -> bool:
         return self.local.finishing and all(v.local.finishing for v in self.views.values())
 
     def _open(self, sites: set[str], final: bool, now: float) -> None:
-        call = Call(self.state.digest, final)
-        for site in self._lead.open(now, sites, final):
+        call, self.called_last = Call(self.state.digest, final), now
+        for site in self._lead.open(now, self.local.steps, sites, final):
             if site == self.me.site:
                 self._want(call, site)
             else:
@@ -217,6 +266,7 @@ class Rounds:
 
     def _applied_round(self, result: Result, state: OuterState, now: float, took: float) -> None:
         self._shared = self._shared or len(result.merged) > 1
+        self._announced = result.digest
         self.closed.append(
             {
                 "round": state.round,
@@ -237,20 +287,21 @@ class Rounds:
 
     def _on_beat(self, site: str, message: Message, now: float) -> None:
         view = self.views[site]
-        view.key, view.local = read_beat(message)
+        key, view.local = read_beat(message, self.index)
+        view.key = view.key if key is None else key
         self.reports[site] = view.local
         if self._holds(view):
             view.holds = self.state.digest
             self._lead.delivered(site, now)
-        if not ahead(view.key, self.state.key):
+        if view.key is None or not self._beyond(view.key):
             view.ahead_since = None
         elif view.ahead_since is None:
             view.ahead_since = now
         self._fetch_if_behind(now)
 
-    def _on_call(self, site: str, message: Message) -> None:
+    def _on_call(self, site: str, message: Message, now: float) -> None:
         call = Call(str(message.fields["base"]), bool(message.fields["final"]))
-        self._last_leader = site
+        self._last_leader, self.called_last = site, now
         if call.base == self.state.digest:
             self._want(call, site)
 
@@ -267,24 +318,24 @@ class Rounds:
         length = self.state.anchor.numel()
         decoded = codec(result.codec).decode(result.payload, length)
         state = outer_step(self.state, decoded, result.outer, result.tokens, result.merged)
-        if state.digest != result.digest:
-            self.events.append(f"the anchor differs from {site}'s in round {state.round}: fetching")
-            self._repair = True
-            self._fetch(site)
-            return
-        self.views[site].key = state.key
         self._lead.abandon()
+        self.views[site].key = self.key._replace(
+            tokens=state.tokens, round=state.round, digest=result.digest, begun=1
+        )
         self._applied_round(result, state, now, 0.0)
+        if state.digest != result.digest:
+            self.events.append(f"the anchor differs from {site}'s in round {state.round}")
+            self._mark_ahead(now)
         self.finished = self.finished or result.final
 
     def _on_state(self, site: str, message: Message, now: float) -> None:
         state = state_from(message.fields, message.payload, self.state.anchor.numel())
         self._forget_fetch(site)
-        self.views[site].key = state.key
-        if ahead(state.key, self.state.key) or self._repair:
+        self.views[site].key = state.key._replace(begun=int(self._begun_at(site)))
+        if self._beyond(self.views[site].key or state.key):
             if state.round > self.state.round + 1 or state.origin != self.state.origin:
                 self.events.append(f"took over the state of round {state.round} from {site}")
-            self._repair, self._shared = False, True
+            self._shared, self._announced = True, state.digest
             self._lead.abandon()
             self._adopt(state, now)
 
@@ -298,10 +349,12 @@ class Rounds:
     def _fetch_if_behind(self, now: float) -> None:
         if self._fetching:
             return
-        for site, view in sorted(self.views.items(), key=lambda item: item[1].member.order):
-            if view.key is None or view.ahead_since is None:
+        for site in self._in_turn():
+            view = self.views.get(site)
+            if view is None or view.key is None or view.ahead_since is None:
                 continue
-            at_once = self.state.round == 0 or site == self._last_leader
+            disputed = view.key.round == self.state.round > 0
+            at_once = not disputed and (self.state.round == 0 or site == self._last_leader)
             if at_once or now - view.ahead_since >= BEHIND_S:
                 self._fetch(site)
                 return
@@ -318,30 +371,30 @@ class Rounds:
         self.state, self._applied = state, now
         if self.wanted is not None and self.wanted.base != state.digest:
             self.wanted = None
+        self._mark_ahead(now)
+        if self.beats:
+            self._beat(now)
+        self.news = True
+
+    def _mark_ahead(self, now: float) -> None:
         for view in self.views.values():
-            stale = view.key is None or not ahead(view.key, state.key)
+            stale = view.key is None or not self._beyond(view.key)
             view.ahead_since = None if stale else now
-        self._beat(now)
 
     def _beat(self, now: float) -> None:
         self._beaten = now
-        message = beat(self.state, self.local, self._sites())
+        keys, pending = {self.index: self.key}, [self.local.pending]
         for site in self.views:
-            self._send(site, message)
+            self._send(site, beat(keys, pending, self.local, self.addresses()))
 
-    def _sites(self) -> dict[str, str]:
-        members = (view.member for view in self.views.values())
-        return {member.site: member.listen for member in members if member.listen}
+    def _begun_at(self, site: str) -> bool:
+        key = self.views[site].key
+        return key is not None and bool(key.begun)
 
     def _send(self, site: str, message: Message) -> None:
+        message.fields["fragment"] = self.index
         self.outbox.append((site, message))
 
 
-def origin_of(me: Member) -> str:
-    """The name of fresh parameters: begins with the rank, so that the first site's win."""
-    return f"{me.rank:06d}/{me.site}/{me.run}"
-
-
-def key_text(key: Key) -> str:
-    """For events: round and the first digits of the digest."""
-    return f"round {key.round} ({key.digest[:8]})"
+def _order(member: Member) -> tuple[int, str]:
+    return member.order

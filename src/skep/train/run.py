@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,17 +13,17 @@ from skep.train.checkpoint import Checkpoint
 from skep.train.exchange import Exchange
 from skep.train.flat import FlatModel
 from skep.train.flops import StepFlops, estimate
+from skep.train.fragments import cuts, digest_of, fragments_for
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
-from skep.train.member import Member
+from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState, fresh
 from skep.train.pacing import Pacer
 from skep.train.parts import Local
 from skep.train.progress import Progress
 from skep.train.ranks import Ranks
-from skep.train.replica import Replica
-from skep.train.report import stats_of
-from skep.train.rounds import origin_of
+from skep.train.replicas import Replicas
+from skep.train.report import rounds_of, stats_of
 from skep.train.settings import Settings
 
 T = TypeVar("T")
@@ -48,7 +48,8 @@ class Run:
         self._progress = Progress(chosen.progress_file if ranks.first else "")
         self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
         self._exchange: Exchange | None = None
-        self._replica: Replica | None = None
+        self._ranges = cuts(self._flat.length, chosen.fragments or fragments_for(self._flat.length))
+        self._replicas: Replicas | None = None
         self._pacer: Pacer | None = None
         self._flops = StepFlops()
         self.step_flops = 0
@@ -72,18 +73,19 @@ class Run:
     def stats(self) -> dict[str, Any]:
         """Counts and rates so far (see ``skep.train.report``); complete on rank 0 of a site."""
         return stats_of(
-            self._meter, self._pacer, self._exchange, self._state(), self._global_tokens
+            self._meter, self._pacer, self._exchange, self._states(), self._global_tokens
         ) | {"step_flops": self.step_flops, "participants": self.participants}
 
     @property
     def digest(self) -> str:
-        """Of the anchor last applied (rank 0 of the site)."""
-        return self._state().digest
+        """Of the anchors last applied (rank 0 of the site)."""
+        return digest_of(self._states()) if self._replicas is not None else ""
 
     @property
     def synchronised(self) -> torch.Tensor:
         """The anchor last applied, as one flat vector: the same at all sites of one round."""
-        return self._state().anchor
+        states = self._states()
+        return torch.cat([state.anchor for state in states]) if states else torch.empty(0)
 
     def tokens(self, count: int) -> None:
         """This rank has trained on ``count`` tokens (or samples) since its last step."""
@@ -147,27 +149,30 @@ class Run:
 
     def _begin(self, now: float) -> None:
         chosen, vector = self._settings, self._flat.read()
-        me = Member(chosen.site, chosen.rank, chosen.run, self._flat.signature())
-        state, pending = fresh(vector, origin_of(me)), 0
-        found = self._keeper.load(self._flat.length)
+        signature = f"{self._flat.signature()}/{len(self._ranges)}"
+        me = Member(chosen.site, chosen.rank, chosen.run, signature)
+        states = tuple(fresh(vector[slice(*own)], origin_of(me)) for own in self._ranges)
+        pending: tuple[int, ...] = (0,) * len(states)
+        found = self._keeper.load([stop - start for start, stop in self._ranges])
         if found is not None:
-            state, pending = found.state, found.pending
+            states, pending = found.states, found.pending
             self._flat.write(found.parameters)
-            self._tell(f"resumed from the checkpoint of round {state.round}")
+            self._tell(f"resumed from the checkpoint of round {rounds_of(states)}")
         self._optimizer_state = found.optimizer if found is not None else b""
-        self._replica = Replica(chosen.site, chosen.run, state, now, pending)
+        who = (chosen.site, chosen.run)
+        self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
         if not chosen.alone:
-            self._exchange = Exchange(chosen, state, me.signature, self._tell)
+            self._exchange = Exchange(chosen, states, signature, self._tell)
             self._exchange.start()
             self._wait_for_peers(self._exchange, now + chosen.start_wait)
-            self._adopt(self._exchange.state)
+            self._adopt(self._exchange.states)
 
     def _wait_for_peers(self, exchange: Exchange, deadline: float) -> None:
         expected = set(self._settings.peers)
         while time.monotonic() < deadline or exchange.behind:
             here = set(exchange.sites)
             complete = bool(here) and expected <= here
-            running = bool(here) and exchange.state.round > 0
+            running = bool(here) and any(state.round > 0 for state in exchange.states)
             if (complete or running) and exchange.level_or_running:
                 return
             exchange.wait(0.1)
@@ -180,7 +185,7 @@ class Run:
             vector = self._flat.read() if self._ranks.first else self._empty()
             self._flat.write(self._ranks.broadcast(vector))
         mine = self._optimizer_state if self._ranks.first else b""
-        begun = (self._state().round, self._count_global()) if self._ranks.first else (0, 0)
+        begun = (rounds_of(self._states()), self._count_global()) if self._ranks.first else (0, 0)
         self.round, self._global_tokens = self._ranks.broadcast_object(begun)
         complaint = restore_optimizer(self._optimizer, self._ranks.broadcast_object(mine))
         if complaint:
@@ -196,67 +201,76 @@ class Run:
         if self._done:
             return
         now = time.monotonic()
-        newest = self._exchange.state if self._exchange is not None else None
-        changed = newest is not None and newest is not self._state()
-        tokens, apply = self._agree(now, changed)
+        newest = self._exchange.states if self._exchange is not None else ()
+        changed = self._replicas.changed(newest) if self._replicas is not None and newest else []
+        tokens, indices = self._agree(now, changed)
         self._meter.step(tokens, now)
-        if self._replica is not None:
-            self._replica.pending += tokens
-        if apply:
-            self._apply(newest)
+        if self._replicas is not None:
+            self._replicas.trained(tokens)
+        if indices:
+            self._apply(newest, indices)
         if self._exchange is not None:
             self._take_part(self._exchange)
         self._meter.exchange_s += time.monotonic() - now
         self._look_after(time.monotonic())
         self._pace()
 
-    def _agree(self, now: float, changed: bool) -> tuple[int, bool]:
-        """Site-wide tokens of this step, and whether a new anchor is applied, on every rank."""
+    def _agree(self, now: float, changed: list[int]) -> tuple[int, list[int]]:
+        """Site-wide tokens of this step, and the fragments with new anchors, on every rank."""
         own, self._step_tokens = self._step_tokens or 1, 0
         values = [float(own), 0.0, 0.0, 0.0, 0.0, 0.0]
         if self._ranks.first:
             sites = len(self._exchange.sites) + 1 if self._exchange is not None else 1
-            numbers = (changed, self._count_global(), self._state().round, sites)
+            marks = sum(1 << index for index in changed)
+            numbers = (marks, self._count_global(), rounds_of(self._states()), sites)
             values[1:] = [*map(float, numbers), now - self._meter.began]
-        tokens, apply, together, number, here, elapsed = self._ranks.summed(values)
+        tokens, bits, together, number, here, elapsed = self._ranks.summed(values)
         self.elapsed = elapsed
         self._global_tokens = int(together + tokens)
         self.round, self.participants = int(number), int(here)
-        return int(tokens), apply > 0
+        every = range(len(self._ranges))
+        return int(tokens), [index for index in every if int(bits) >> index & 1]
 
     def _count_global(self) -> int:
+        """Merged and pending tokens of all sites, as the first fragment counts them."""
         others = self._exchange.peer_reports() if self._exchange is not None else []
-        own = self._replica.pending if self._replica is not None else 0
-        return self._state().tokens + own + sum(local.pending for local in others)
+        if self._replicas is None:
+            return 0
+        own = self._replicas.states[0].tokens + self._replicas.pending[0]
+        return own + sum(local.pending for local in others)
 
-    def _apply(self, state: OuterState | None) -> None:
-        if self._ranks.first and state is not None:
-            self._adopt(state)
+    def _apply(self, newest: Sequence[OuterState], indices: list[int]) -> None:
+        if self._ranks.first and self._replicas is not None:
+            self._replicas.adopt(newest, indices)
         if self._ranks.world > 1:
-            vector = self._flat.read() if self._ranks.first else self._empty()
-            self._flat.write(self._ranks.broadcast(vector))
+            for start, stop in (self._ranges[index] for index in indices):
+                first = self._ranks.first
+                piece = self._flat.read(start, stop) if first else torch.zeros(stop - start)
+                self._flat.write(self._ranks.broadcast(piece), start)
 
-    def _adopt(self, state: OuterState) -> None:
-        if self._replica is not None and state is not self._replica.state:
-            self._flat.write(self._replica.adopt(self._flat.read(), state))
+    def _adopt(self, newest: Sequence[OuterState]) -> None:
+        if self._replicas is not None:
+            self._replicas.adopt(newest, self._replicas.changed(newest))
 
     def _take_part(self, exchange: Exchange) -> None:
-        exchange.report(self._local(finishing=False))
+        if self._replicas is not None:
+            exchange.report(self._local(finishing=False), self._replicas.pending)
         self._contribute(exchange)
         if not self._settings.overlap and self._round_is_due():
             self._await_round(exchange)
 
     def _contribute(self, exchange: Exchange) -> None:
-        wanted, replica = exchange.wanted, self._replica
-        if wanted is None or replica is None or wanted.base != replica.state.digest:
-            return
-        part = replica.part(self._flat.read(), time.monotonic())
-        if part is None:
-            self._tell("the local parameters are not finite: back to the anchor")
-            self._flat.write(replica.reset())
-            return
-        self._meter.steps_since_part = 0
-        exchange.contribute(part)
+        replicas = self._replicas
+        for index, wanted in exchange.wanted.items():
+            if replicas is None or wanted.base != replicas.states[index].digest:
+                continue
+            part = replicas.part(index, time.monotonic())
+            if part is None:
+                self._tell("the local parameters are not finite: back to the anchor")
+                replicas.drop(index)
+                continue
+            self._meter.steps_since_part = 0
+            exchange.contribute(index, part)
 
     def _round_is_due(self) -> bool:
         steps = self._settings.options.interval_steps
@@ -265,12 +279,14 @@ class Run:
 
     def _await_round(self, exchange: Exchange) -> None:
         """Without overlap: until the round has been applied, or nobody is there to close it."""
-        before, deadline = self._state(), time.monotonic() + BLOCKED_S
-        while exchange.state is before and exchange.sites and time.monotonic() < deadline:
+        replicas, deadline = self._replicas, time.monotonic() + BLOCKED_S
+        while replicas is not None and exchange.sites and time.monotonic() < deadline:
+            newest = exchange.states
+            if changed := replicas.changed(newest):
+                self._apply(newest, changed)
+                return
             self._contribute(exchange)
             exchange.wait(0.02)
-        if exchange.state is not before:
-            self._apply(exchange.state)
 
     def _look_after(self, now: float) -> None:
         if not self._ranks.first:
@@ -299,44 +315,43 @@ class Run:
     # -- finishing --------------------------------------------------------------------------
 
     def _finish(self) -> torch.Tensor:
-        exchange, replica = self._exchange, self._replica
-        if exchange is None or replica is None:
+        exchange, replicas = self._exchange, self._replicas
+        if exchange is None or replicas is None:
             return self._flat.read()
         deadline = time.monotonic() + self._settings.finish_wait
         while exchange.sites and not exchange.finished and time.monotonic() < deadline:
-            exchange.report(self._local(finishing=True))
-            self._adopt(exchange.state)
+            exchange.report(self._local(finishing=True), replicas.pending)
+            self._adopt(exchange.states)
             self._contribute(exchange)
             exchange.wait(0.05)
-        self._adopt(exchange.state)
+        self._adopt(exchange.states)
         if not exchange.finished and not exchange.sites:
-            part = replica.part(self._flat.read(), time.monotonic())
-            if part is not None:
-                exchange.absorb(part)
-            self._adopt(exchange.state)
+            now = time.monotonic()
+            parts = {index: replicas.part(index, now) for index in range(len(self._ranges))}
+            exchange.absorb({index: part for index, part in parts.items() if part is not None})
+            self._adopt(exchange.states)
         elif not exchange.finished:
             self._tell("the others train on: leaving with the anchor of the last round")
-        replica.reset()
+        anchors = replicas.reset()
         for record in exchange.drain_rounds():
             self._progress.write("round", **record)
-        self.round = replica.state.round
-        self._global_tokens = replica.state.tokens
-        return replica.state.anchor.clone()
+        self.round = rounds_of(replicas.states)
+        self._global_tokens = replicas.states[0].tokens
+        return anchors
 
     # -- telling ----------------------------------------------------------------------------
 
-    def _state(self) -> OuterState:
-        return self._replica.state if self._replica is not None else _NOTHING
+    def _states(self) -> tuple[OuterState, ...]:
+        return self._replicas.states if self._replicas is not None else ()
 
     def _empty(self) -> torch.Tensor:
         return torch.zeros(self._flat.length)
 
     def _local(self, finishing: bool) -> Local:
         return Local(
-            pending=self._replica.pending if self._replica is not None else 0,
             rate=self._meter.rate,
             step_s=self._meter.step_s or 0.0,
-            steps=self._meter.steps_since_part,
+            steps=self._meter.steps,
             tokens_per_step=self._meter.tokens_per_step or 0.0,
             sent=self._exchange.sent if self._exchange is not None else 0,
             finishing=finishing,
@@ -363,13 +378,10 @@ class Run:
             self._settings.on_event(text)
 
     def _checkpoint(self, now: float) -> None:
-        if self._replica is not None and self._settings.checkpoint_dir:
-            state, pending = self._replica.state, self._replica.pending
+        if self._replicas is not None and self._settings.checkpoint_dir:
+            states, pending = self._replicas.states, self._replicas.pending
             inner = optimizer_bytes(self._optimizer)
-            self._keeper.save(Checkpoint(state, self._flat.read(), pending, inner), now)
-
-
-_NOTHING = OuterState(torch.empty(0), torch.empty(0))
+            self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner), now)
 
 
 def _count(batch: object) -> int:

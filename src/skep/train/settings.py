@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from skep.errors import InputError
 from skep.runenv import RunEnv, parse_address
 from skep.train.codec import codec as codec_named
+from skep.train.fragments import MOST
 from skep.train.lead import Options
 from skep.train.outer import Outer
 
@@ -30,6 +31,7 @@ class Settings:
     checkpoint_dir: str = ""
     speed: float | None = None
     overlap: bool = True
+    fragments: int | None = None  # None: by the size of the model
     options: Options = field(default_factory=Options)
     start_wait: float = 30.0
     finish_wait: float = 20.0
@@ -52,6 +54,7 @@ def settings(
     interval_steps: int | None = None,
     outer: Outer | None = None,
     codec: str = "fp16",
+    fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,
     start_wait: float = 30.0,
@@ -72,6 +75,7 @@ def settings(
         checkpoint_dir=env.checkpoint_dir,
         speed=_speed(env, processes),
         overlap=overlap,
+        fragments=_fragments(fragments, overlap),
         options=_options(interval, interval_steps, outer, codec, grace),
         start_wait=_positive("start_wait", start_wait),
         finish_wait=_positive("finish_wait", finish_wait),
@@ -100,15 +104,24 @@ def _options(
         outer=chosen,
         codec=codec,
         interval=None if interval is None else _positive("interval", interval),
-        interval_steps=None if interval_steps is None else _steps(interval_steps),
+        interval_steps=None if interval_steps is None else _whole("interval_steps", interval_steps),
         grace=None if grace is None else _positive("grace", grace),
     )
 
 
-def _steps(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError("interval_steps", value, "allowed: a whole number from 1")
+def _whole(field_name: str, value: int, most: int = 1 << 31) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        upto = "" if most == 1 << 31 else f" to {most}"
+        raise InputError(field_name, value, f"allowed: a whole number from 1{upto}")
     return value
+
+
+def _fragments(value: int | None, overlap: bool) -> int | None:
+    if not overlap:
+        if value not in (None, 1):
+            raise InputError("fragments", value, "allowed: 1, as overlap is off")
+        return 1
+    return None if value is None else _whole("fragments", value, MOST)
 
 
 def _positive(field_name: str, value: float) -> float:

@@ -1,0 +1,203 @@
+"""The model in balanced pieces, each with rounds of its own, so that links are never idle or full.
+
+A fragment is a range of the flat parameter vector, all of nearly one length. Each has its own
+anchor, momentum, round number, tokens and digest, and its own leader: the sites take turns, so
+that together they lead like a butterfly reduction, each averaging its share of the model, and one
+that is slow or dies delays its share alone. No sockets, threads or clocks here (see ``rounds``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from skep.train.frames import Kind, Message
+from skep.train.lead import Options
+from skep.train.member import Member
+from skep.train.outer import OuterState
+from skep.train.parts import Call, Local, Part, beat
+from skep.train.rounds import BEAT_S, Rounds
+
+SMALLEST = 200_000  # parameters of a fragment, below which cutting brings nothing
+LARGEST = 1 << 25
+USUAL, MOST = 8, 48
+
+
+def fragments_for(length: int) -> int:
+    """How many fragments a model of ``length`` parameters is cut into; alike at every site."""
+    few = min(max(length // SMALLEST, 1), USUAL)
+    return min(max(few, -(-length // LARGEST)), MOST)
+
+
+def cuts(length: int, count: int) -> list[tuple[int, int]]:
+    """(start, stop) of each fragment; their lengths differ by one at most."""
+    edges = [length * index // count for index in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def digest_of(states: Sequence[OuterState]) -> str:
+    """One digest of all fragments: that of the only one, or one over theirs (hex)."""
+    if len(states) == 1:
+        return states[0].digest
+    text = "/".join(state.digest for state in states)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def one_origin(states: Sequence[OuterState]) -> bool:
+    """Whether all fragments come from the same initial parameters, so that they fit together."""
+    return len({state.origin for state in states}) <= 1
+
+
+class Fragments:
+    """The rounds of all fragments at one site."""
+
+    def __init__(
+        self, me: Member, states: Sequence[OuterState], options: Options, now: float
+    ) -> None:
+        self.me, count = me, len(states)
+        self.rounds = [
+            Rounds(me, state, options, now, index, count) for index, state in enumerate(states)
+        ]
+        for rounds in self.rounds:
+            rounds.beats = False
+        self.outbox: list[tuple[str, Message]] = []
+        self.events: list[str] = []
+        self._told: dict[str, dict[int, str]] = {}
+        self._beaten = 0.0
+        self._mark_begun()
+
+    # -- what the training loop sees --------------------------------------------------------
+
+    @property
+    def states(self) -> tuple[OuterState, ...]:
+        return tuple(rounds.state for rounds in self.rounds)
+
+    @property
+    def wanted(self) -> dict[int, Call]:
+        """By fragment, what the training loop is asked for."""
+        asked = ((rounds.index, rounds.wanted) for rounds in self.rounds)
+        return {index: call for index, call in asked if call is not None}
+
+    @property
+    def views(self) -> dict[str, Any]:
+        return self.rounds[0].views
+
+    @property
+    def local(self) -> Local:
+        return self.rounds[0].local
+
+    @property
+    def reports(self) -> dict[str, Local]:
+        return self.rounds[0].reports
+
+    @property
+    def finished(self) -> bool:
+        return all(rounds.finished for rounds in self.rounds)
+
+    def behind(self) -> bool:
+        return any(rounds.behind() for rounds in self.rounds)
+
+    def level(self) -> bool:
+        return all(rounds.level() for rounds in self.rounds)
+
+    def report(self, local: Local, pending: Sequence[int]) -> None:
+        """How the training loop is doing; ``pending`` tokens by fragment."""
+        for rounds, tokens in zip(self.rounds, pending, strict=True):
+            rounds.local = replace(local, pending=tokens)
+
+    def offered(self, index: int, part: Part, now: float) -> None:
+        self.rounds[index].offered(part, now)
+        self._collect(now)
+
+    def absorb(self, parts: Mapping[int, Part], now: float) -> None:
+        """Alone, at the end: the anchors become this site's own parameters."""
+        for index, part in parts.items():
+            self.rounds[index].absorb(part, now)
+        self._collect(now)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """The records of the rounds applied since the last time."""
+        records = []
+        for rounds in self.rounds:
+            closed, rounds.closed = rounds.closed, []
+            records += [record | {"fragment": rounds.index} for record in closed]
+        return records
+
+    # -- what happens -----------------------------------------------------------------------
+
+    def joined(self, member: Member, now: float) -> None:
+        self._told.pop(member.site, None)
+        for rounds in self.rounds:
+            rounds.joined(member)
+        self._beat(now)
+        self._collect(now)
+
+    def left(self, site: str, now: float) -> None:
+        for rounds in self.rounds:
+            rounds.left(site, now)
+        self._collect(now)
+
+    def received(self, site: str, message: Message, now: float) -> None:
+        """Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is not of the protocol."""
+        if message.kind is Kind.BEAT:
+            for rounds in self.rounds:
+                rounds.received(site, message, now)
+        else:
+            index = int(message.fields["fragment"])
+            if not 0 <= index < len(self.rounds):
+                raise ValueError(f"fragment {index} of {len(self.rounds)}")
+            self.rounds[index].received(site, message, now)
+        self._collect(now)
+
+    def announce(self, now: float) -> None:
+        """Tell the peers at once how this site is doing."""
+        self._beat(now)
+
+    def tick(self, now: float) -> None:
+        """To be called some ten times a second."""
+        if now - self._beaten >= BEAT_S:
+            self._beat(now)
+        latest = max(rounds.called_last for rounds in self.rounds)
+        for rounds in self.rounds:
+            rounds.quiet_since = latest
+            rounds.tick(now)
+            latest = max(latest, rounds.called_last)
+        self._collect(now)
+
+    def _collect(self, now: float) -> None:
+        self._mark_begun()
+        if any(rounds.news for rounds in self.rounds):
+            self._beat(now)
+        for rounds in self.rounds:
+            outbox, rounds.outbox = rounds.outbox, []
+            self.outbox += outbox
+            events, rounds.events = rounds.events, []
+            self.events += events
+
+    def _mark_begun(self) -> None:
+        begun = any(rounds.state.round > 0 for rounds in self.rounds)
+        for rounds in self.rounds:
+            rounds.begun = begun
+
+    def _beat(self, now: float) -> None:
+        """Tell each peer what has changed since it was told last, and how this site is doing."""
+        self._beaten = now
+        for rounds in self.rounds:
+            rounds.news = False
+        sites = self.rounds[0].addresses()
+        pending = [rounds.local.pending for rounds in self.rounds]
+        for site in self.views:
+            told = self._told.setdefault(site, {})
+            keys = {r.index: r.key for r in self.rounds if told.get(r.index) != r.told_as}
+            told.update({r.index: r.told_as for r in self.rounds})
+            self.outbox.append((site, beat(keys, pending, self.local, sites)))
+
+
+def cat(states: Sequence[OuterState]) -> torch.Tensor:
+    """The anchors of all fragments as one vector."""
+    return torch.cat([state.anchor for state in states])

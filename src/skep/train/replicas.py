@@ -1,0 +1,70 @@
+"""The model of a site, fragment by fragment: what is read for a contribution, where anchors go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from skep.train.flat import FlatModel
+from skep.train.fragments import one_origin
+from skep.train.outer import OuterState
+from skep.train.parts import Part
+from skep.train.replica import Replica
+
+
+class Replicas:
+    """One ``Replica`` per fragment over the parameters of ``flat``."""
+
+    def __init__(
+        self,
+        flat: FlatModel,
+        ranges: Sequence[tuple[int, int]],
+        states: Sequence[OuterState],
+        pending: Sequence[int],
+        who: tuple[str, str],
+        now: float,
+    ) -> None:
+        self._flat, self._ranges = flat, ranges
+        self._replicas = [
+            Replica(*who, state, now, tokens) for state, tokens in zip(states, pending, strict=True)
+        ]
+
+    @property
+    def states(self) -> tuple[OuterState, ...]:
+        """Of each fragment, the state last applied."""
+        return tuple(replica.state for replica in self._replicas)
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """Tokens of this site that are not in the anchor yet, by fragment."""
+        return tuple(replica.pending for replica in self._replicas)
+
+    def trained(self, tokens: int) -> None:
+        for replica in self._replicas:
+            replica.pending += tokens
+
+    def changed(self, newest: Sequence[OuterState]) -> list[int]:
+        """Fragments whose newest state is not applied yet; none while they do not fit together."""
+        pairs = enumerate(zip(newest, self._replicas, strict=True))
+        found = [index for index, (state, replica) in pairs if state is not replica.state]
+        return found if found and one_origin(newest) else []
+
+    def adopt(self, newest: Sequence[OuterState], indices: Iterable[int]) -> None:
+        """Put the local progress of these fragments on top of their newest states."""
+        for index in indices:
+            start, stop = self._ranges[index]
+            moved = self._replicas[index].adopt(self._flat.read(start, stop), newest[index])
+            self._flat.write(moved, start)
+
+    def part(self, index: int, now: float) -> Part | None:
+        """The progress of one fragment; None when it is not finite."""
+        return self._replicas[index].part(self._flat.read(*self._ranges[index]), now)
+
+    def drop(self, index: int) -> None:
+        """Take the parameters of one fragment back to its anchor."""
+        self._flat.write(self._replicas[index].reset(), self._ranges[index][0])
+
+    def reset(self) -> torch.Tensor:
+        """Drop all local progress: the anchors as one vector."""
+        return torch.cat([replica.reset() for replica in self._replicas])
