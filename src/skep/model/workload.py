@@ -59,6 +59,8 @@ class Workload(Spec):
     seq_len: int = Field(ge=1)
     global_batch: int = Field(ge=1, description="sequences of one optimizer step")
     dtype: Precision = "bf16"
+    window: int | None = Field(default=None, ge=1, description="tokens of sliding attention")
+    windowed: float = Field(default=1.0, ge=0, le=1, description="share of layers that slide")
     moe: Experts | None = None
     latent: Latent | None = None
     tokens: float | None = Field(default=None, gt=0)
@@ -177,5 +179,17 @@ class Workload(Spec):
                 (self.moe.topk + self.moe.shared) * self.expert_parameters
                 + self.hidden * self.moe.count
             )
-        scores = self.layers * self.heads * self.seq_len * (self.query_dim + self.value_dim)
+        scores = self.layers * self.heads * self.context * (self.query_dim + self.value_dim)
         return 6.0 * (layers + self.vocab * self.hidden) + (3.0 if causal else 6.0) * scores
+
+    @property
+    def context(self) -> float:
+        """Tokens that a token's scores span, on average over layers, if all saw all (not causal).
+
+        A sliding window w in a sequence s spans w (2 - w / s): causal, it is w s - w^2 / 2 of the
+        s^2 / 2 pairs.
+        """
+        if self.window is None or self.window >= self.seq_len:
+            return float(self.seq_len)
+        slid = self.window * (2.0 - self.window / self.seq_len)
+        return self.windowed * slid + (1.0 - self.windowed) * self.seq_len

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skep.errors import InputError
+from skep.model.chip import Chip
+
 Status = Literal["calibrated", "few rows", "never measured"]
 
 
@@ -36,8 +39,20 @@ class Efficiency:
     """Share of the memory bandwidth that element-wise kernels reach."""
     passes: float = 24.0
     """Passes over the (tokens x hidden) activations per layer outside products, forward."""
-    launch: float = 5e-6
-    """s that the host adds per kernel which the chip cannot hide (small kernels)."""
+    score_passes: float = 0.0
+    """Passes over the (heads x seq x seq) scores; 0 where attention is one fused kernel."""
+    permute: float = 8.0
+    """Passes over the copies of tokens on their way to experts and back."""
+    grouped: float = 0.8
+    """Share of the rate of plain products that the products of experts reach."""
+    route: float = 300e-6
+    """s of the host per MoE layer, forward, to route tokens."""
+    logit_bytes: float = 24.0
+    """Bytes that the loss moves per logit, forward."""
+    head_half: float = 48.0
+    """Head size at which the attention kernel reaches half its rate."""
+    launch: float = 300e-6
+    """s per layer, forward, that the host needs and the chip cannot hide (many small kernels)."""
     scale_up: float = 0.75
     """Share of the scale-up bandwidth that large collectives reach."""
     scale_out: float = 0.75
@@ -50,6 +65,18 @@ class Efficiency:
     """Share of tensor-parallel traffic hidden behind products where the layout overlaps it."""
     hide_dp: float = 0.7
     """Share of the backward time that gradient traffic may hide behind."""
+    hide_pp: float = 0.5
+    """Share of the traffic between stages hidden behind work."""
+    hide_ep: float = 0.0
+    """Share of the traffic between experts hidden behind work."""
+    gradient_bytes: float = 4.0
+    """Bytes of a gradient as the stack keeps it in bf16 training (fp32 sums; with a copy: 6)."""
+    logits_kept: float = 6.0
+    """Bytes kept per logit: 16 bits and fp32 for the loss; 4 with a fused loss."""
+    reserve: float = 4e9
+    """Bytes of driver, kernels, communicators, their buffers and pools."""
+    slack: float = 1.0
+    """What the allocator holds beyond live activations."""
     step: float = 0.02
     """s of each step that nothing of the above explains (host, data, optimizer launches)."""
     jitter: float = 0.005
@@ -97,3 +124,38 @@ _WIDER = {
     "bf16": ("bf16", "fp16"),
     "fp16": ("fp16", "bf16"),
 }
+
+
+def facts_of(chip: Chip, efficiency: Efficiency | None = None) -> ChipFacts:
+    """The facts of a catalogue chip. Unknown memory or bandwidth is refused: nothing follows.
+
+    Where links are not published a chip is alone: no scale-up domain, 25 GB/s to the outside (one
+    200 Gbit/s NIC), which the status ``never measured`` covers.
+    """
+    peaks = {"bf16": chip.peak_flops, "fp8": chip.fp8_flops, "fp4": chip.fp4_flops}
+    known = {name: value for name, value in peaks.items() if value}
+    for name, value in (
+        ("peak_flops", max(known.values(), default=None)),
+        ("memory", chip.memory),
+        ("memory_bandwidth", chip.memory_bandwidth),
+    ):
+        if not value:
+            raise InputError(f"chip {chip.kind}: {name}", None, "allowed: a published value")
+    out = chip.nic / 8.0 if chip.nic else NIC_UNKNOWN
+    return ChipFacts(
+        kind=chip.kind,
+        peaks=known,
+        memory=(chip.memory or 0.0) * BINARY,
+        memory_bandwidth=chip.memory_bandwidth or 0.0,
+        scale_up=chip.scale_up_bandwidth or out,
+        domain=chip.scale_up_size or 1,
+        scale_out=out,
+        idle_power=chip.idle_power,
+        busy_power=chip.busy_power,
+        price=chip.price_low,
+        efficiency=efficiency or Efficiency(),
+    )
+
+
+BINARY = 2.0**30 / 1e9  # capacities are sold in binary gigabytes (80 GB of an H100 are 80 GiB)
+NIC_UNKNOWN = 25e9  # bytes/s: one 200 Gbit/s NIC

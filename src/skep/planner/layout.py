@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Recompute = Literal["none", "selective", "full"]
-RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+Recompute = Literal["none", "selective", "alternate", "full"]
+RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "alternate", "full")
+"""Nothing; attention's scores; every other layer whole; every layer whole."""
 Numbers = NDArray[Any]
 
 
@@ -18,7 +19,8 @@ class Layout:
     """One layout. ``tp x pp x cp x dp`` chips; ``ep`` divides ``cp x dp`` (and ``tp``).
 
     ``zero``: 0 nothing, 1 optimizer states, 2 and gradients, 3 and parameters are spread over the
-    data-parallel chips (3 = FSDP). ``virtual``: stages per chip (interleaved pipeline).
+    data-parallel chips (3 = FSDP). ``virtual``: stages per chip (interleaved pipeline). Overlaps
+    hide traffic behind work; what is offloaded lives in the host's memory.
     """
 
     tp: int = 1
@@ -33,6 +35,9 @@ class Layout:
     sequence_parallel: bool = True
     overlap_tp: bool = False
     overlap_dp: bool = True
+    overlap_pp: bool = True
+    offload_optimizer: bool = False
+    offload_activations: bool = False
 
     @property
     def chips(self) -> int:
@@ -60,6 +65,9 @@ class Layouts:
     sequence_parallel: Numbers
     overlap_tp: Numbers
     overlap_dp: Numbers
+    overlap_pp: Numbers
+    offload_optimizer: Numbers
+    offload_activations: Numbers
 
     @classmethod
     def of(cls, layout: Layout) -> Layouts:
@@ -86,6 +94,9 @@ class Layouts:
             sequence_parallel=bool(value("sequence_parallel")),
             overlap_tp=bool(value("overlap_tp")),
             overlap_dp=bool(value("overlap_dp")),
+            overlap_pp=bool(value("overlap_pp")),
+            offload_optimizer=bool(value("offload_optimizer")),
+            offload_activations=bool(value("offload_activations")),
         )
 
 
