@@ -222,9 +222,9 @@ FITTED = {  # constant -> (start, least, most)
     "latency": (2e-6, 1e-6, 2e-5),
     "step": (6e-3, 0.2e-3, 1e-2),
     "tail": (1.6, 1.0, 2.5),
-    "half_rows": (20.0, 5.0, 500.0),
+    "half_rows": (0.03, 0.002, 1.0),
     "layer": (7e-6, 5e-6, 1e-4),
-    "expert_half_rows": (800.0, 20.0, 3000.0),
+    "expert_half_rows": (0.8, 0.02, 4.0),
 }
 
 

@@ -58,7 +58,7 @@ class TestUnknown:
     def test_gaps_have_a_range_and_are_told(self) -> None:
         found = fill(CHIPS["ascend-950dt"], CHIPS.values())
         assert found.low.busy_power < found.chip.busy_power < found.high.busy_power
-        assert any("power of the system: not published" in gap for gap in found.gaps)
+        assert any(gap.startswith("power of the system: ") for gap in found.gaps)
         assert found.chip.peak_flops == CHIPS["ascend-950dt"].peak_flops
 
     def test_a_peak_follows_from_narrower_formats(self) -> None:

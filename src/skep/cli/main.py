@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from skep.cli import ask, catalogue, logs, pool, run, schema, simulate, top, trace
+from skep.cli import ask, catalogue, logs, plan, pool, run, schema, simulate, top, trace
 from skep.errors import InputError, SkepError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -37,6 +37,7 @@ COMMANDS = (
     ask.sites,
     top.top,
     simulate.simulate,
+    plan.plan,
     catalogue.chips,
     catalogue.systems,
     schema.schema,

@@ -23,7 +23,7 @@ class ChipFile(Spec):
 
 
 def load_chips(path: Path | None) -> dict[str, Chip]:
-    """Every chip kind: the catalogue, and over it the entries of the file at ``path``.
+    """Every chip kind: the catalogue, and over it those of the file or pool file at ``path``.
 
     Raises ``InputError``.
     """
@@ -33,7 +33,10 @@ def load_chips(path: Path | None) -> dict[str, Chip]:
     if path is None:
         return known
     source = printable(str(path))
-    own = check(ChipFile, parse_mapping(read_text(path, MOST_BYTES), str(path)), source=source)
+    data = parse_mapping(read_text(path, MOST_BYTES), str(path))
+    if "sites" in data and "chips" in data:
+        data = {"chips": data["chips"]}  # a pool file: its chips alone
+    own = check(ChipFile, data, source=source)
     return known | {chip.kind: chip for chip in own.chips}
 
 

@@ -16,6 +16,7 @@ from skep.planner import servingconstants as constants
 from skep.planner.serving import Instance
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LARGEST = 512
 NINETY_NINE = -log(1.0 - 0.99)  # an exponential tail is over this many means in 1 % of cases
 
 
@@ -121,16 +122,15 @@ def best(
     *,
     apart: bool | None = None,
 ) -> Served | None:
-    """The way to serve with the highest rate per chip; ``None`` where it fits nowhere.
+    """The way to serve on ``most_chips`` chips with the highest rate; ``None`` where none fits.
 
-    Sizes are powers of two up to ``most_chips``; those beyond a block only with experts spread.
+    Instances of powers of two of chips, or of all; those beyond a block only with experts spread.
     ``apart``: phases separate, together, or (``None``) whichever is better.
     """
     found: Served | None = None
+    most = 0.0
     base = Instance(model, chip, 1, precision)
-    for chips in SIZES:
-        if chips > most_chips:
-            break
+    for chips in sorted({n for n in (*SIZES, min(most_chips, LARGEST)) if n <= most_chips}):
         for spread in (False, True) if model.moe and chips > 1 else (False,):
             if not spread and chips > (chip.scale_up_size or 1):
                 continue
@@ -139,8 +139,9 @@ def best(
             if apart is not False and 2 * chips <= most_chips:
                 ways.append(separate(at, load))
             for way in ways:
-                if way and (found is None or way.rate_per_chip > found.rate_per_chip * 1.01):
-                    found = way
+                whole = way.rate * (most_chips // chips) if way else 0.0
+                if whole > most * 1.01:
+                    found, most = way, whole
     return found
 
 

@@ -127,18 +127,19 @@ class Instance:
     def _products(self, tokens: float) -> float:
         """s of the matrix products: the slower of computing them and of reading the weights.
 
-        A product of few rows is slow: rows / (rows + half) of its best; an expert sees only its own
-        tokens.
+        A product of few rows is slow: rows / (rows + half) of its best, where half grows with what
+        the chip computes per byte that it reads; an expert sees only its own tokens.
         """
         m, k = self.model, self.constants
         rate = self.chips * self._peak(self.rate_format) * k.products
         rows = max(tokens / self.chips if self.spread else tokens, 1.0)
         routed = m.moe_layers * m.moe.topk * m.expert_parameters if m.moe else 0
         plain = m.active_parameters - m.embedding_parameters + m.vocab * m.hidden - routed
-        work = plain * (1.0 + SHARED.half_rows / rows)
+        ridge = self._peak(self.rate_format) / self._bandwidth()
+        work = plain * (1.0 + SHARED.half_rows * ridge / rows)
         if m.moe:
             per_expert = max(tokens * m.moe.topk / m.moe.count, 1.0)
-            work += routed * (1.0 + SHARED.expert_half_rows / per_expert)
+            work += routed * (1.0 + SHARED.expert_half_rows * ridge / per_expert)
         return max(2.0 * tokens * work / rate, self._touched(tokens) / self._read_rate())
 
     def _read_rate(self) -> float:

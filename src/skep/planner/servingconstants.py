@@ -19,15 +19,15 @@ FEW = 10  # rows; fewer are few
 class Shared:
     """The same for every chip."""
 
-    memory: float = 0.64  # share of the memory bandwidth that reading reaches
-    attention: float = 0.33  # share of the 16-bit peak that attention reaches
+    memory: float = 0.72  # share of the memory bandwidth that reading reaches
+    attention: float = 0.345  # share of the 16-bit peak that attention reaches
     links: float = 0.85  # share of a link's bandwidth that exchanges reach
     latency: float = 1.1e-6  # s of an exchange, and per doubling of its chips
-    step: float = 6.8e-3  # s of each step outside the model: scheduling, sampling
-    tail: float = 1.66  # 99 % of the tokens come within so many means
-    half_rows: float = 18.0  # rows at which a product reaches half of its best
-    expert_half_rows: float = 900.0  # the same for the products of one expert
-    layer: float = 6.8e-6  # s of each layer that nothing hides
+    step: float = 8.4e-3  # s of each step outside the model: scheduling, sampling
+    tail: float = 1.47  # 99 % of the tokens come within so many means
+    half_rows: float = 0.0067  # rows at which a product is half as fast, per FLOP/byte of the chip
+    expert_half_rows: float = 0.62  # the same for the products of one expert
+    layer: float = 5.6e-6  # s of each layer that nothing hides
     # Not fitted: how servers are set up.
     usable: float = 0.90  # share of the memory that weights and cache may take
     batch: int = 512  # sequences of one chip at most
@@ -54,13 +54,13 @@ class Kernels:
 SHARED = Shared()
 UNKNOWN = Kernels(products=0.5)
 FAMILIES: dict[tuple[str, str], Kernels] = {
-    ("NVIDIA", "fp8"): Kernels(0.68, 39),
-    ("NVIDIA", "fp4"): Kernels(0.52, 66),
-    ("gb300-nvl72", "fp4"): Kernels(0.355, 7),
-    ("rtx-pro-6000", "fp4"): Kernels(0.66, 4),
-    ("AMD", "fp8"): Kernels(0.46, 24),
-    ("Huawei", "int8"): Kernels(0.65, 4),
-    ("ascend-910b2", "int8"): Kernels(0.45, 8),
+    ("NVIDIA", "fp8"): Kernels(0.667, 41),
+    ("NVIDIA", "fp4"): Kernels(0.509, 69),
+    ("gb300-nvl72", "fp4"): Kernels(0.533, 7),
+    ("rtx-pro-6000", "fp4"): Kernels(0.632, 4),
+    ("AMD", "fp8"): Kernels(0.442, 24),
+    ("Huawei", "int8"): Kernels(0.591, 4),
+    ("ascend-910b2", "int8"): Kernels(0.322, 8),
 }
 SPREADS: dict[Status, tuple[float, float]] = {
     "calibrated": (0.25, 0.45),

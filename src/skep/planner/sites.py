@@ -1,7 +1,7 @@
 """One training over several sites: what a round of exchange costs, and what link is enough.
 
 Sites take ``interval`` steps of their own, then average their parameters. A round takes
-``interval x step`` of work and an exchange; ``utilisation = H t / (H t + max(0, T - overlap))``
+``interval x step`` of work and an exchange; ``utilisation = H t / (H t + max(0, T - hidden))``
 (INTELLECT-1: 2,280 s of work and 103 / 382 / 469 s give 95.7 / 85.6 / 82.9 %; reported 96 / 85.6 /
 83 %).
 """
@@ -25,7 +25,10 @@ SHRINKS = 0.94
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """How sites average: every ``interval`` steps, ``bits`` per parameter, ``overlap`` s hidden."""
+    """How sites average: every ``interval`` steps, with ``bits`` per parameter.
+
+    ``overlap`` is the share of a round's work that the exchange may hide behind (1: all of it).
+    """
 
     interval: int = 100
     bits: float = 8.0
@@ -66,7 +69,7 @@ def round_of(
     """One round of ``sites`` equal sites whose step takes ``step`` s."""
     work = how.interval * step
     time = exchange_time(parameters, sites, bandwidth, rtt, how)
-    waits = max(0.0, time - how.overlap)
+    waits = max(0.0, time - how.overlap * work)
     return Round(
         sites=sites,
         work=work,
@@ -86,7 +89,7 @@ def enough(parameters: float, sites: int, step: float, rtt: float, how: Exchange
     if sites < 2:
         return 0.0
     work = how.interval * step
-    spare = work * (1 / ENOUGH - 1) + how.overlap - 2 * (sites - 1) * rtt
+    spare = work * (1 / ENOUGH - 1 + how.overlap) - 2 * (sites - 1) * rtt
     if spare <= 0:
         return float("inf")
     return _bytes_per_site(parameters, sites, how) * 8.0 / spare

@@ -54,8 +54,13 @@ class Filled:
 
 
 def fill(chip: Chip, others: Iterable[Chip]) -> Filled:
-    """``chip`` with its gaps filled from ``others``. ``InputError`` without memory or any peak."""
+    """``chip`` with its gaps filled from ``others``. ``InputError`` without memory or any peak.
+
+    A chip that skep holds to a speed has none: its speed is all that counts.
+    """
     known = list(others)
+    if chip.held_to:
+        return Filled(chip, chip, chip, (), frozenset())
     peak, said = _peak(chip)
     if chip.memory is None or not chip.memory:
         allowed = (
@@ -71,7 +76,7 @@ def fill(chip: Chip, others: Iterable[Chip]) -> Filled:
         gaps.append(_told(name, values[name]))
     size = {} if chip.scale_up_size else {"scale_up_size": 8}
     if size:
-        gaps.append("chips of a block: not published; 8 taken")
+        gaps.append("chips of a block: 8 taken")
     middle, low, high = (
         chip.model_copy(
             update={"peak_flops": peak, **size, **{n: v[i] for n, v in values.items()}}
@@ -89,9 +94,7 @@ def _peak(chip: Chip) -> tuple[float, str]:
         value = getattr(chip, name)
         if value:
             word = name.split("_")[0]
-            return value / factor, f"16-bit peak: not published; {word} / {factor:g} taken"
-    if chip.held_to:
-        return chip.held_to, ""
+            return value / factor, f"16-bit peak: {word} / {factor:g} taken"
     allowed = "no peak rate of this chip is published; allowed: give it in your own file (--chips)"
     raise InputError("chip", chip.kind, allowed)
 
@@ -102,12 +105,13 @@ def _ratios(name: str, known: list[Chip]) -> list[float]:
 
 
 def _ends(values: Mapping[str, list[float]], end: int) -> dict[str, float]:
-    """What hangs on what was filled: idle power, the upper price."""
+    """What hangs on what was filled: idle power; the price as a range, on the middle too."""
     made: dict[str, float] = {}
     if "busy_power" in values:
         made["idle_power"] = 0.2 * values["busy_power"][end]
     if "price_low" in values:
-        made["price_high"] = values["price_low"][end]
+        low, _, high = values["price_low"]
+        made |= {"price_low": low, "price_high": high}
     return made
 
 
@@ -122,4 +126,4 @@ def _told(name: str, found: list[float]) -> str:
             text = f"{middle / 1e9:,.0f} Gbit/s taken ({low / 1e9:,.0f} to {high / 1e9:,.0f})"
         case _:
             text = f"{middle / 1e9:,.0f} GB/s taken ({low / 1e9:,.0f} to {high / 1e9:,.0f})"
-    return f"{NAMES[name]}: not published; {text}, as other chips have for their peak"
+    return f"{NAMES[name]}: {text}, as other chips have for their peak"

@@ -1,0 +1,114 @@
+"""``skep plan``: how fast, how long, how much, and how many of which chips match a system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skep.cli import planoptions as opt
+from skep.cli.catalogue import Chips
+from skep.cli.options import AsJson, Home, Server
+from skep.errors import InputError
+from skep.planner.goodput import RATES
+
+
+def plan(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A YAML file, a config.json, or a name such as llama-3-70b; or `calibrate`.",
+        ),
+    ],
+    runs: Annotated[
+        Path | None, typer.Argument(metavar="[RUNS]", help="calibrate: measured runs, CSV.")
+    ] = None,
+    on: opt.On = None,
+    match: opt.Match = None,
+    against: opt.With = None,
+    serve: opt.Serve = False,
+    seq_len: opt.SeqLen = None,
+    batch: opt.Batch = None,
+    dtype: opt.Dtype = None,
+    tokens: opt.Tokens = None,
+    prompt: opt.Prompt = 2000,
+    answer: opt.Answer = 500,
+    ttft: opt.Ttft = None,
+    tpot: opt.Tpot = None,
+    precision: opt.Precision = None,
+    sites: opt.Sites = 1,
+    link: opt.LinkRate = None,
+    rtt: opt.Rtt = "30ms",
+    interval: opt.Interval = 100,
+    bits: opt.Bits = 8.0,
+    overlap: opt.Overlap = False,
+    pue: opt.Pue = 1.2,
+    price: opt.Price = None,
+    carbon: opt.Carbon = None,
+    place: opt.Place = None,
+    failures: opt.Failures = RATES[1] * 1e3,
+    restart: opt.Restart = "10m",
+    top: opt.Top = 5,
+    plot: opt.Plot = None,
+    own: Chips = None,
+    layout: opt.Fixed = None,
+    stack: opt.Stack = None,
+    calibration: opt.Calibration = None,
+    learned: opt.Learned = False,
+    server: Server = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a training or a serving: layout, time, power, price; or match another system.
+
+    Answers carry a band that held 80 % of the measured runs that were left out of the fit. What is
+    not published of a chip is filled with a range and said.
+    """
+    from skep.cli import planning
+
+    if model == "calibrate":
+        from skep.cli.calibrating import calibrate
+
+        calibrate(runs, own, as_json)
+        return
+    if runs is not None:
+        raise InputError("RUNS", str(runs), "allowed: only after `skep plan calibrate`")
+    said = opt.Said(
+        sites, link, rtt, interval, bits, overlap, pue, price, carbon, place, failures, restart
+    )
+    changes = {
+        "seq_len": seq_len,
+        "global_batch": batch,
+        "dtype": dtype,
+        "tokens": opt.count("--tokens", tokens),
+    }
+    ask = planning.Ask(
+        model=planning.read_model(model, changes),
+        under=opt.conditions(said),
+        chips=planning.load_chips(own),
+        load=planning.Load(prompt, answer, opt.limit("--ttft", ttft), opt.limit("--tpot", tpot)),
+        precision=precision,
+        serve=serve,
+        top=top,
+        runs=planning.measured(server, home) if learned else (),
+        tools=planning.tools(calibration, stack, opt.fixed(layout)),
+    )
+    _check(on, match, against)
+    if on is not None:
+        shown = planning.plan_on(ask, on)
+    else:
+        assert match is not None
+        shown = planning.plan_match(ask, match, against or [])
+    planning.present(shown, plot, as_json)
+
+
+def _check(on: str | None, match: str | None, against: list[str] | None) -> None:
+    if (on is None) == (match is None):
+        got = None if on is None else f"{on} and {match}"
+        raise InputError("--on", got, "allowed: either --on CHIPS or --match CHIPS --with KIND")
+    if match is not None and not against:
+        raise InputError("--with", None, "allowed: chip kinds to match it with (required)")
+    if on is not None and against:
+        raise InputError("--with", ", ".join(against), "allowed: only together with --match")

@@ -1,0 +1,294 @@
+"""``skep plan --match``: has both sides planned, and says how they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from skep.cli.planning import Ask, named
+from skep.errors import InputError
+from skep.files.fleet import Fleet, parse_fleets
+from skep.model.fact import System
+from skep.model.workload import Workload
+from skep.planner.bill import Prices, power
+from skep.planner.goodput import Failing
+from skep.planner.match import MOST, NODE, Alternative, Match, Side, band, least, ratio, side
+from skep.planner.serve import best
+from skep.planner.servingplan import plan_serving, precision_of
+from skep.planner.sweep import MOST as MOST_SHOWN
+from skep.planner.sweep import Point, sweep
+from skep.planner.training import Training, train
+from skep.planner.unknown import fill
+from skep.planner.words import amount, digits, layout_words, usd_words
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+ROUND = 64  # sequences: parts of a batch are whole multiples of it
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A match, and the trainings behind its sides (``None`` where it is about serving)."""
+
+    match: Match
+    trainings: tuple[Training | None, ...]
+    target: str
+
+
+def matched(
+    ask: Ask, target: Fleet, against: Sequence[str], systems: Mapping[str, System]
+) -> Found:
+    """The target and, for each of ``against``, what does as much."""
+    assert target.count is not None
+    kept: list[Training | None] = []
+    goal = _side(ask, ask.model.workload, target, target.count, systems, kept)
+    made = []
+    for text in against:
+        for part in text.split(","):
+            fleets = parse_fleets(part, ask.chips, systems, "--with", counted=False)
+            made.append(_alternative(ask, goal, fleets, systems, kept))
+    return Found(Match(goal, tuple(made)), tuple(kept), named(target))
+
+
+def _alternative(
+    ask: Ask,
+    goal: Side,
+    fleets: tuple[Fleet, ...],
+    systems: Mapping[str, System],
+    kept: list[Training | None],
+) -> Alternative:
+    """Fixed numbers first; what is missing is shared by the kinds without a number."""
+    fixed = [f for f in fleets if f.count is not None]
+    free = [f for f in fleets if f.count is None]
+    sides = []
+    for fleet in fixed:
+        assert fleet.count is not None
+        part = ask.model.workload
+        sides.append(_side(ask, part, fleet, fleet.count, systems, kept))
+    missing = goal.rate - sum(one.rate for one in sides)
+    reached = True
+    for fleet in free if missing > 0 else ():
+        share = missing / len(free)
+        found = _enough(ask, share, goal.rate, fleet)
+        reached = reached and found is not None
+        part = _part(ask.model.workload, share / goal.rate)
+        sides.append(_side(ask, part, fleet, found or MOST, systems, kept))
+    fewer, more = band(goal, sides)
+    whole = sum(one.chips for one in sides)
+    return Alternative(
+        tuple(sides), whole * fewer, whole * more, reached and (bool(free) or missing <= 0)
+    )
+
+
+def _enough(ask: Ask, wanted: float, goal: float, fleet: Fleet) -> int | None:
+    """Chips of a kind that reach ``wanted`` tokens/s."""
+    if ask.serve:
+        precision = ask.precision or precision_of(fleet.chip)
+        filled = fill(fleet.chip, ask.chips.values()).chip
+        way = best(ask.model.workload, filled, ask.load, precision, 256)
+        if way is None:
+            raise InputError("--with", fleet.chip.kind, "does not serve this model in time")
+        return ceil(wanted / way.rate) * way.instance.chips
+    part = _part(ask.model.workload, wanted / goal)
+
+    def rate(chips: int) -> float:
+        try:
+            return _train(ask, part, fleet, chips).real_rate
+        except InputError:
+            return 0.0  # too few to hold it, or a number that the model does not divide into
+
+    return least(rate, wanted, NODE * ask.under.sites)
+
+
+def _part(work: Workload, share: float) -> Workload:
+    """``work`` with its share of the batch."""
+    if share > 0.99:
+        return work
+    whole = max(ROUND, round(work.global_batch * share / ROUND) * ROUND)
+    return work.model_copy(update={"global_batch": min(whole, work.global_batch)})
+
+
+def _train(ask: Ask, work: Workload, fleet: Fleet, chips: int) -> Training:
+    sized = work.model_copy(update={"global_batch": divisible(work.global_batch, chips)})
+    tools = replace(ask.tools, search=ask.tools.quick)
+    return train(sized, fleet.chip, chips, ask.chips.values(), ask.under, tools)
+
+
+def divisible(batch: int, chips: int) -> int:
+    """A batch near ``batch`` that many numbers of chips divide: speeds are compared, per token."""
+    part = chips
+    while part > batch / 4 and part % 2 == 0:
+        part //= 2
+    return max(1, round(batch / part)) * part
+
+
+def _side(
+    ask: Ask,
+    work: Workload,
+    fleet: Fleet,
+    chips: int,
+    systems: Mapping[str, System],
+    kept: list[Training | None],
+) -> Side:
+    prices = ask.under.prices
+    if ask.serve:
+        plan = plan_serving(
+            work, fleet.chip, chips, ask.chips.values(), ask.load, ask.precision, prices
+        )
+        kept.append(None)
+        way = plan.chosen
+        text = f"{plan.used // way.instance.chips:,} x {way.instance.chips} chips, {plan.precision}"
+        rates = (plan.rate, plan.low, plan.high)
+        return side(
+            plan.filled.chip, chips, rates, way.instance.status, text, prices, systems,
+            gaps=plan.filled.gaps,
+        )  # fmt: skip
+    done = _train(ask, work, fleet, chips)
+    kept.append(done)
+    low, high = (value * done.goodput.share for value in done.speed_range)
+    return side(
+        done.filled.chip,
+        chips,
+        (done.real_rate, low, high),
+        done.best.status,
+        layout_words(done.best.layout),
+        prices,
+        systems,
+        done.busy,
+        done.filled.gaps,
+    )
+
+
+def text(ask: Ask, found: Found) -> Sequence[RenderableType]:
+    """The tables of a match."""
+    head = Text()
+    what = "serving" if ask.serve else "training"
+    head.append(f"{what} {ask.model.workload.name}: ", style="bold")
+    goal = found.match.target
+    head.append(f"{found.target} does {amount(goal.rate, 'tokens/s')}")
+    head.append("" if ask.serve else ", failures included")
+    gaps = sorted({(s.chip.kind, g) for s in _sides(found.match) for g in s.gaps})
+    return (
+        head,
+        _numbers(found.match),
+        "",
+        _layouts(found.match),
+        *([""] if gaps else []),
+        *(f"{kind}: {gap}" for kind, gap in gaps),
+        *(f"assumed: {word}" for word in ask.model.assumed),
+    )
+
+
+def _sides(match: Match) -> list[Side]:
+    return [match.target, *(s for a in match.alternatives for s in a.sides)]
+
+
+def _numbers(match: Match) -> Table:
+    from skep.cli.tables import table
+
+    columns = ("CHIPS", "80 % BAND", "CHIP POWER", "SYSTEM", "FACILITY", "CABINETS", "PRICE")
+    made = table("WHAT", *columns, right=columns)
+    made.add_row(match.target.chip.kind, *_row([match.target], None))
+    for other in match.alternatives:
+        name = " + ".join(s.chip.kind for s in other.sides)
+        made.add_row(name, *_row(other.sides, other))
+        made.add_row("  times as many", *_ratios(match.target, other), style="dim")
+    return made
+
+
+def _row(sides: Sequence[Side], of: Alternative | None) -> list[str]:
+    count = " + ".join(f"{s.chips:,}" for s in sides)
+    if of is not None and not of.reached:
+        count = f"more than {count}" if len(sides) == 1 else f"{count} are too few"
+    spread = f"{digits(of.fewest, 2)} to {digits(of.most, 2)}" if of and of.reached else ""
+    low, high = _sum(sides, "price", 0), _sum(sides, "price", 1)
+    return [
+        count,
+        spread,
+        *(_or(total(sides, name), "W") for name in ("chip", "system", "facility")),
+        "not known" if (c := _cabinets(sides)) is None else digits(c),
+        "not known" if low is None or high is None else usd_words(low, high),
+    ]
+
+
+def _ratios(goal: Side, of: Alternative) -> list[str]:
+    """Each of the row before, over the target's."""
+    sides = of.sides
+    wanted = [
+        ratio(of.chips, goal.chips),
+        None,
+        *(ratio(total(sides, n), total([goal], n)) for n in ("chip", "system", "facility")),
+        ratio(_cabinets(sides), _cabinets([goal])),
+        ratio(_middle(sides), _middle([goal])),
+    ]
+    return ["" if value is None else f"x {digits(value, 2)}" for value in wanted]
+
+
+def total(sides: Sequence[Side], name: str) -> float | None:
+    """W of all sides; ``None`` where one is not known."""
+    found = [getattr(one.power, name) for one in sides]
+    return None if None in found else float(sum(found))
+
+
+def _cabinets(sides: Sequence[Side]) -> float | None:
+    found = [one.cabinets for one in sides]
+    return None if None in found else sum(c for c in found if c is not None)
+
+
+def _sum(sides: Sequence[Side], name: str, end: int) -> float | None:
+    found = [getattr(one, name) for one in sides]
+    return None if None in found else float(sum(value[end] for value in found))
+
+
+def _middle(sides: Sequence[Side]) -> float | None:
+    low, high = _sum(sides, "price", 0), _sum(sides, "price", 1)
+    return None if low is None or high is None else (low + high) / 2
+
+
+def _or(value: float | None, unit: str) -> str:
+    return "not known" if value is None else amount(value, unit)
+
+
+def _layouts(match: Match) -> Table:
+    from skep.cli.tables import table
+
+    made = table("KIND", "MEASURED", "TOKENS/s PER CHIP", "LAYOUT", right=("TOKENS/s PER CHIP",))
+    for one in _sides(match):
+        made.add_row(one.chip.kind, one.status, digits(one.rate / one.chips), one.layout)
+    return made
+
+
+def series(ask: Ask, found: Found) -> Sequence[tuple[str, Sequence[Point]]]:
+    """Of each kind: throughput and power against the number of chips."""
+    made: dict[str, Sequence[Point]] = {}
+    for one, training in zip(_sides(found.match), found.trainings, strict=True):
+        if one.chip.kind in made:
+            continue
+        if training is None:
+            made[one.chip.kind] = straight(one, ask.under.prices)
+        else:
+            made[one.chip.kind] = sweep(
+                training.work, one.chip, training.best, training.correction.factor,
+                ask.under, ask.tools,
+            )  # fmt: skip
+    return list(made.items())
+
+
+def straight(one: Side, prices: Prices) -> Sequence[Point]:
+    """Serving grows with the chips; a failure takes its own instance out until it is back."""
+    points = []
+    chips = 8
+    while chips <= 2 * MOST_SHOWN:
+        count = min(chips, MOST_SHOWN)
+        rate = one.rate / one.chips * count
+        lost = Failing().per_node_day * Failing().restart / 86400.0
+        drawn = power(one.chip, count, one.busy, prices).facility
+        points.append(Point(count, rate, rate * (1 - lost), rate * (1 - lost), drawn))
+        chips *= 2
+    return points

@@ -1,0 +1,154 @@
+"""How many of some chips do what a top system does: numbers, power, space, price, and ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from skep.model.chip import Chip
+from skep.model.fact import System
+from skep.planner.bill import Power, Prices, power
+from skep.planner.training import together
+
+NODE = 8
+MOST = 4_194_304
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a match: ``chips`` of a kind that do ``rate`` tokens/s, low and high around it.
+
+    ``layout`` in words. ``cabinets`` and ``price`` (low, high, USD) are ``None`` if nobody knows.
+    """
+
+    chip: Chip
+    chips: int
+    rate: float
+    low: float
+    high: float
+    status: str
+    layout: str
+    power: Power
+    cabinets: float | None
+    price: tuple[float, float] | None
+    gaps: tuple[str, ...] = ()
+    busy: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Sides that together do what the target does, and how many of them that may be (80 %)."""
+
+    sides: tuple[Side, ...]
+    fewest: float
+    most: float
+    reached: bool = True
+
+    @property
+    def chips(self) -> int:
+        """Chips of all kinds."""
+        return sum(side.chips for side in self.sides)
+
+    @property
+    def rate(self) -> float:
+        """Tokens/s of all sides."""
+        return sum(side.rate for side in self.sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The target and what matches it."""
+
+    target: Side
+    alternatives: tuple[Alternative, ...]
+
+
+def least(rate: Callable[[int], float], wanted: float, unit: int, most: int = MOST) -> int | None:
+    """The smallest multiple of ``unit`` chips whose rate is ``wanted``; ``None`` above ``most``.
+
+    ``rate`` may refuse a number with 0; it grows with the chips but for small steps.
+    """
+    high = unit
+    while rate(high) < wanted:
+        if high >= most:
+            return None
+        high = min(2 * high, most)
+    low = high // 2 // unit * unit
+    while high - low > max(unit, high // 64 // unit * unit):
+        middle = (low + high) // 2 // unit * unit
+        if rate(middle) >= wanted:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def ratio(one: float | None, other: float | None) -> float | None:
+    """``one`` over ``other``; ``None`` where either is not known."""
+    return one / other if one is not None and other else None
+
+
+def band(target: Side, sides: Iterable[Side]) -> tuple[float, float]:
+    """Factors below and above of the number of chips, by what both sides' rates may be."""
+    mine = tuple(sides)
+    whole = sum(side.rate for side in mine)
+    low = sum(side.low for side in mine) / whole
+    high = sum(side.high for side in mine) / whole
+    fewer = together(target.low / target.rate, 1.0 / high)
+    more = together(target.high / target.rate, 1.0 / low)
+    return fewer, more
+
+
+def side(
+    chip: Chip,
+    chips: int,
+    rates: tuple[float, float, float],
+    status: str,
+    layout: str,
+    prices: Prices,
+    systems: Mapping[str, System],
+    busy: float = 1.0,
+    gaps: tuple[str, ...] = (),
+) -> Side:
+    """A side with its power, space and price. ``rates`` are the rate, and low and high."""
+    rate, low, high = rates
+    return Side(
+        chip=chip,
+        chips=chips,
+        rate=rate,
+        low=low,
+        high=high,
+        status=status,
+        layout=layout,
+        power=power(chip, chips, busy, prices),
+        cabinets=_cabinets(chip.kind, chips, systems),
+        price=_price(chip, chips, systems),
+        gaps=gaps,
+        busy=busy,
+    )
+
+
+def _system_of(kind: str, systems: Mapping[str, System]) -> Iterable[System]:
+    """Systems that are sold (not whole sites) with that kind, the smallest first."""
+    found = [s for s in systems.values() if s.kind == kind and s.chips and s.cabinets]
+    return sorted(found, key=lambda s: s.chips or 0)
+
+
+def _cabinets(kind: str, chips: int, systems: Mapping[str, System]) -> float | None:
+    for system in _system_of(kind, systems):
+        assert system.chips
+        assert system.cabinets
+        return float(ceil(chips / system.chips * system.cabinets))
+    return None
+
+
+def _price(chip: Chip, chips: int, systems: Mapping[str, System]) -> tuple[float, float] | None:
+    """Of whole systems where their price is known, else of the chips alone."""
+    for system in _system_of(chip.kind, systems):
+        each = system.per_chip(system.price)
+        if each is not None:
+            return each * chips, each * chips
+    if chip.price_low is None or chip.price_high is None:
+        return None
+    return chip.price_low * chips, chip.price_high * chips

@@ -1,0 +1,202 @@
+"""``skep plan`` as a user types it: what it prints, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skep.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "examples/models"
+ON = ["--on", "64xh100-sxm"]
+Capture = pytest.CaptureFixture[str]
+
+
+def told(capture: Capture, *words: str) -> str:
+    assert main(["plan", *words]) == 0, capture.readouterr().err
+    return capture.readouterr().out
+
+
+def data(capture: Capture, *words: str):  # type: ignore[no-untyped-def]
+    return json.loads(told(capture, *words, "--json"))
+
+
+def test_a_training(capsys: Capture) -> None:
+    text = told(capsys, "llama-3-8b", *ON, "--price", "0.06", "--place", "ulanqab")
+    for word in ("layout", "step", "memory", "failures", "energy", "WHERE THE TIME GOES", "t CO2"):
+        assert word in text
+    found = data(capsys, "llama-3-8b", *ON)
+    assert found["step_low_s"] < found["step_s"] < found["step_high_s"]
+    assert sum(found["parts_s"].values()) == pytest.approx(found["step_s"], rel=1e-6)
+    assert sum(found["memory_bytes"].values()) == pytest.approx(found["memory_total_bytes"])
+    assert found["memory_total_bytes"] <= found["memory_limit_bytes"]
+    assert found["status"] == "calibrated"
+    assert found["bill"]["electricity_usd"] is None  # nobody said a price
+    shape = found["layout"]
+    assert shape["tp"] * shape["pp"] * shape["dp"] * shape["cp"] == 64
+
+
+@pytest.mark.parametrize("model", ["my-moe.yaml", "hf/config.json", "llama-3-70b-long.yaml"])
+def test_the_examples(capsys: Capture, model: str) -> None:
+    found = data(capsys, str(MODELS / model), "--on", "512xh200-sxm")
+    assert found["tokens_per_s"] > 0
+
+
+def test_more_chips_of_a_better_kind_are_never_slower(capsys: Capture) -> None:
+    def rate(fleet: str) -> float:
+        return float(data(capsys, "llama-3-70b", "--on", fleet)["tokens_per_s"])
+
+    assert rate("256xh100-sxm") < rate("512xh100-sxm")
+    assert rate("256xascend-910b2") < rate("256xh100-sxm") < rate("256xb200-sxm")
+
+
+def test_over_sites(capsys: Capture) -> None:
+    words = ["llama-3-8b", "--on", "256xh100-sxm", "--sites", "4", "--link"]
+    slow = data(capsys, *words, "1 Gbit/s")
+    fast = data(capsys, *words, "1 Tbit/s")
+    assert slow["tokens_per_s"] < fast["tokens_per_s"]
+    assert slow["exchange"]["utilisation"] < 0.95 < fast["exchange"]["utilisation"]
+    assert "is enough for 95 %" in told(capsys, *words, "1 Gbit/s")
+
+
+def test_a_chip_that_was_never_measured(capsys: Capture) -> None:
+    text = told(capsys, "llama-3-8b", "--on", "64xascend-950dt")
+    assert "never measured" in text
+    assert "not published power of the system" in text
+    assert "guessed" in text
+
+
+def test_serving(capsys: Capture) -> None:
+    found = data(capsys, "deepseek-r1", "--on", "cloudmatrix-384", "--serve", "--tpot", "50ms")
+    assert found["tokens_per_s_low"] < found["tokens_per_s"] < found["tokens_per_s_high"]
+    assert found["chosen"]["tpot_s"] < 0.05
+    assert found["decode"]
+    assert "PHASES" in told(capsys, "llama-3-8b", "--on", "8xh100-sxm", "--serve")
+
+
+def test_a_match(capsys: Capture) -> None:
+    words = ["llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c,ascend-910b2"]
+    found = data(capsys, *words)
+    first, second = found["alternatives"]
+    assert 16 < first["chips"] < second["chips"]
+    assert first["chips_low"] < first["chips"] < first["chips_high"]
+    assert first["times"]["facility_power"] > 1
+    assert "times as many" in told(capsys, *words)
+    both = data(capsys, "llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c+h20")
+    assert [s["chip"] for s in both["alternatives"][0]["sides"]] == ["ascend-910c", "h20"]
+
+
+def test_matching_a_system_with_itself_takes_as_many(capsys: Capture) -> None:
+    found = data(capsys, "llama-3-8b", "--match", "64xh100-sxm", "--with", "h100-sxm")
+    assert found["alternatives"][0]["chips"] == pytest.approx(64, rel=0.2)
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_pictures(capsys: Capture, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"plan.{ending}"
+    told(capsys, "llama-3-8b", *ON, "--plot", str(file))
+    assert file.stat().st_size > 5000
+    match = ["--match", "8xgb200-nvl72", "--with", "ascend-910c"]
+    told(capsys, "llama-3-8b", *match, "--plot", str(file))
+    told(capsys, "llama-3-8b", *ON, "--serve", "--plot", str(file))
+
+
+def test_calibrate(capsys: Capture, tmp_path: Path) -> None:
+    runs = str(MODELS / "runs-910b.csv")
+    assert "of a run that was left out" in told(capsys, "calibrate", runs)
+    printed = told(capsys, "calibrate", runs, "--json")
+    found = json.loads(printed)
+    before, after = (sum(abs(r - 1) for r in found[name]) for name in ("before", "after"))
+    assert after <= before
+    file = tmp_path / "c.json"
+    file.write_text(printed)
+    plain = data(capsys, "qwen2.5-7b", "--on", "64xascend-910b2")
+    moved = data(capsys, "qwen2.5-7b", "--on", "64xascend-910b2", "--calibration", str(file))
+    assert plain["step_s"] != moved["step_s"]
+
+
+BAD = [
+    (["llama-3-8b"], "--on: got None; allowed: either --on CHIPS or --match"),
+    (["llama-3-8b", *ON, "--match", "8xh20"], "either --on"),
+    (["llama-3-8b", "--match", "8xh20"], "--with: got None"),
+    (["llama-3-8b", *ON, "--with", "h20"], "--with: got 'h20'; allowed: only together"),
+    (["llama-3-8b", "--on", "64xh100"], "did you mean 'h100-sxm'?"),
+    (["llama-3-8b", "--on", "-8xh100-sxm"], "--on: got '-8xh100-sxm'; allowed: 1 to"),
+    (["llama-3-8b", "--on", "h100-sxm"], "allowed: COUNTxKIND"),
+    (["lama-3-8b", *ON], "did you mean 'llama-3-8b'?"),
+    (["missing.yaml", *ON], "missing.yaml: file: got nothing"),
+    (["llama-3-8b", "--on", "8xmlu690"], "chip: got 'mlu690'; no peak rate"),
+    (["llama-3-8b", "--on", "8xp800"], "memory of this chip is not published"),
+    (["llama-3-8b", *ON, "--seq-len", "-4"], "seq_len: got -4; allowed: "),
+    (["llama-3-8b", *ON, "--batch", "0"], "global_batch: got 0; allowed: "),
+    (["llama-3-8b", *ON, "--dtype", "int4"], "dtype: got 'int4'; allowed: "),
+    (["llama-3-8b", *ON, "--tokens", "many"], "--tokens: got 'many'; allowed: "),
+    (["llama-3-8b", *ON, "--sites", "4"], "--link: got None"),
+    (["llama-3-8b", *ON, "--sites", "4", "--link", "fast"], "--link: got 'fast'; allowed: a rate"),
+    (["llama-3-8b", *ON, "--sites", "5", "--link", "1 Gbit/s"], "sites can share alike"),
+    (["llama-3-8b", *ON, "--pue", "0.5"], "--pue: got 0.5; allowed: 1 to 5"),
+    (["llama-3-8b", *ON, "--price", "-1"], "--price: got -1.0; allowed: 0 to 100"),
+    (["llama-3-8b", *ON, "--place", "ulanqap"], "did you mean 'ulanqab'?"),
+    (["llama-3-8b", *ON, "--plot", "x.gif"], "--plot: got 'x.gif'; allowed: "),
+    (["llama-3-8b", *ON, "--serve", "--tpot", "0ms"], "--tpot: got '0ms'; allowed: more than 0"),
+    (["llama-3-8b", *ON, "--serve", "--precision", "fp3"], "--precision: got 'fp3'; allowed: "),
+    (["llama-3-405b", "--on", "1xh100-sxm", "--serve"], "allowed: 8 chips or more"),
+    (["llama-3-8b", *ON, "--serve", "--tpot", "1ms"], "no batch is in time"),
+    (["llama-3-405b", "--on", "8xh100-sxm"], "llama-3-405b"),
+    (["calibrate"], "RUNS: got None"),
+    (["llama-3-8b", "x.csv", *ON], "RUNS: got 'x.csv'"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(w)[:60] for w, _ in BAD])
+def test_bad_input(capsys: Capture, words: list[str], says: str) -> None:
+    assert main(["plan", *words]) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert shown.err.count("\n") == 1
+    assert not shown.out
+
+
+def test_a_model_that_fits_nowhere_says_what_would(capsys: Capture) -> None:
+    assert main(["plan", "llama-3-405b", "--on", "8xh100-sxm"]) == 2
+    error = capsys.readouterr().err
+    assert "GB" in error
+    assert "chips" in error
+
+
+RUNS = "chip,model,chips,tp,step_s\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (RUNS, "rows: got 0 runs; allowed: 3 to 200"),
+        (RUNS + "h100-sxm,llama-3-8b,8,1,x\n" * 3, "line 2: step_s: got 'x'"),
+        (RUNS + "h100-sxm,llama-3-8b,8,0,1\n" * 3, "line 2: tp: got '0'"),
+        (RUNS + "h100-sxm,llama-3-8b,8,3,1\n" * 3, "line 2: chips: got 8; allowed: "),
+        (RUNS + "h100-sxm,,8,1,1\n" * 3, "line 2: model: got nothing"),
+        (RUNS + "h20,llama-3-8b,8,1,1\nh100-sxm,llama-3-8b,8,1,1\n" * 2, "one chip kind"),
+        (RUNS + "h101,llama-3-8b,8,1,1\n" * 3, "chip: got 'h101'"),
+        ("chips,speed\n1,2\n", "column: got 'speed'; no such column"),
+    ],
+)
+def test_bad_runs(capsys: Capture, tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text(text)
+    assert main(["plan", "calibrate", str(file)]) == 2
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_calibration_that_is_none(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    file.write_text("[]")
+    assert main(["plan", "llama-3-8b", *ON, "--calibration", str(file)]) == 2
+    assert "allowed: what `skep plan calibrate" in capsys.readouterr().err
+    file.write_text('{"chip": "h100-sxm", "factors": {"products": 99}}')
+    assert main(["plan", "llama-3-8b", *ON, "--calibration", str(file)]) == 2
+    assert "factors.products: got 99.0" in capsys.readouterr().err
