@@ -25,7 +25,7 @@ from skep.model.event import (
     RunGrant,
 )
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Placement, Plan, Refusal
+from skep.model.snapshot import Floats, Forecast, Placement, Plan, Refusal
 from skep.model.state import JobState
 from skep.scheduler import schedule
 from skep.scheduler.refused import Refusals
@@ -38,7 +38,14 @@ DEFER_SECONDS = 30.0
 TOLD_AGAIN = 4
 
 
-def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: float) -> Plan:
+def run_cycle(
+    world: World,
+    store: Store,
+    policy: Policy,
+    clean: Floats,
+    now: float,
+    forecast: Forecast | None = None,
+) -> Plan:
     """One cycle. Returns the plan that was made; what of it held is in the events."""
     # 1. Time: silent sites, and jobs whose moment has come.
     draft = Draft(world)
@@ -52,7 +59,8 @@ def run_cycle(world: World, store: Store, policy: Policy, clean: Floats, now: fl
     # 3. Decide on a snapshot.
     if not world.wants_a_plan(now):
         return Plan()
-    snapshot = take_snapshot(world, policy, clean, now)
+    slow = world.looks_for_moves(now)
+    snapshot = take_snapshot(world, policy, clean, now, forecast, slow=slow)
     plan = schedule(snapshot, policy, now, world.memory)
     # 4. Commit, each decision against the job's version and the limits as they are now.
     draft, room = Draft(world), Room(world, policy, now)

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from skep.control.topology import Topology
-from skep.model.snapshot import Floats
+from skep.model.snapshot import Floats, Forecast
 from skep.model.state import RunState
 from skep.model.views import PowerView
 from skep.power.account import Account, Draw, run_energy
 from skep.power.draw import held_draw
-from skep.power.hours import hour_of
+from skep.power.hours import HOUR, hour_of
 from skep.power.series import SupplySeries, covered, mix, site_supply
 
 YEAR = 366 * 24
+AHEAD = 72
+"""Hours that ``Electricity.forecast`` looks ahead."""
 Tables = Mapping[str, tuple[float, Mapping[str, Floats]]]
 """Site -> (start of the first hour, columns) for sites whose supply is the user's file."""
 
@@ -39,6 +41,7 @@ class Electricity:
         self._tables, self._on = tables or {}, on
         self._series: dict[str, SupplySeries] = {}
         self._own: tuple[int, Floats] | None = None  # hour, W of own supply per site
+        self._forecast: tuple[int, Forecast] | None = None  # hour of its first column
 
     def series(self, site: str) -> SupplySeries | None:
         """The site's supply; None where its power is not described (or all is turned off)."""
@@ -61,6 +64,34 @@ class Electricity:
             own = [0.0 if s is None else float(s.own[s.row(now)]) for s in found]
             self._own = hour, np.array(own)
         return self._own[1]
+
+    def forecast(self, now: float) -> Forecast | None:
+        """Every site's power in the next ``AHEAD`` hours; None where all is turned off.
+
+        The series of a site are what is known: computed, they are its clear sky and typical wind.
+        """
+        if not self._on:
+            return None
+        hour = hour_of(now)
+        if self._forecast is None or self._forecast[0] != hour:
+            self._forecast = hour, self._ahead(float(hour * HOUR))
+        return self._forecast[1]
+
+    def _ahead(self, start: float) -> Forecast:
+        found = [self.series(name) for name in self._topology.names]
+        times = start + HOUR * np.arange(AHEAD, dtype=np.float64)
+        unknown = np.full(AHEAD, np.nan)
+
+        def column(series: SupplySeries | None, values: Floats | None) -> Floats:
+            return unknown if series is None or values is None else values[series.rows(times)]
+
+        return Forecast(
+            start=start,
+            own=np.array([np.zeros(AHEAD) if s is None else s.own[s.rows(times)] for s in found]),
+            carbon=np.array([column(s, s.carbon if s else None) for s in found]),
+            price=np.array([column(s, s.price if s else None) for s in found]),
+            green=np.array([0.0 if s is None else s.renewable_share for s in found]),
+        )
 
     def at_site(self, site: str, drawn: float, now: float) -> PowerView | None:
         """What feeds the site's draw now; None where its power is not described."""

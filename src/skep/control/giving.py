@@ -70,8 +70,10 @@ def _may_return(world: World, policy: Policy, job: JobState, owner: JobState) ->
     theirs, ours = policy.queue(job.spec.queue), policy.queue(owner.spec.queue)
     if theirs is None or ours is None or theirs.name == ours.name or not ours.preempt:
         return f"queue {owner.spec.queue} takes nothing back"
-    if theirs.soft_chips is not None and world.held[theirs.name] <= theirs.soft_chips:
-        return f"queue {theirs.name} holds no more than its {theirs.soft_chips} chips"
+    if theirs.soft_chips is None or world.held[theirs.name] <= theirs.soft_chips:
+        return f"queue {theirs.name} holds no more than its part"
+    if ours.soft_chips is not None and world.held[ours.name] >= ours.soft_chips:
+        return f"queue {ours.name} has its part of {ours.soft_chips} chips"
     return ""
 
 

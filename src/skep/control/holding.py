@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,48 +24,81 @@ UNKNOWN = 3600.0
 _USUAL = 10.0
 
 
-@dataclass(slots=True)
+# After having given way once a job is left alone for so long (s) from its next start; twice as long
+# after each further time.
+PROTECTED = 600.0
+
+_COLUMNS = {
+    "end": "d",
+    "chips": "q",
+    "watts": "d",
+    "priority": "q",
+    "began": "d",
+    "every": "d",
+    "safe_until": "d",
+    "worth": "d",
+    "spare": "q",
+}
+
+
 class _Pool:
     """One pool's columns, which grow and shrink in place, and the frozen copy of them."""
 
-    end: array[float] = field(default_factory=lambda: array("d"))
-    chips: array[int] = field(default_factory=lambda: array("q"))
-    watts: array[float] = field(default_factory=lambda: array("d"))
-    priority: array[int] = field(default_factory=lambda: array("q"))
-    holder: list[Holder] = field(default_factory=list)
-    frozen: Held | None = None
+    def __init__(self) -> None:
+        self._columns: dict[str, array[Any]] = {n: array(kind) for n, kind in _COLUMNS.items()}
+        self._holder: list[Holder] = []
+        self._frozen: Held | None = EMPTY
 
-    def add(self, end: float, holder: Holder, share: HeldShare) -> None:
-        at = bisect_right(self.end, end)
-        self.end.insert(at, end)
-        self.chips.insert(at, share.chips)
-        self.watts.insert(at, share.watts)
-        self.priority.insert(at, holder.priority)
-        self.holder.insert(at, holder)
-        self.frozen = None
+    def add(self, holder: Holder, share: HeldShare) -> None:
+        at = bisect_right(self._columns["end"], holder.end)
+        for name, value in _row(holder, share).items():
+            self._columns[name].insert(at, value)
+        self._holder.insert(at, holder)
+        self._frozen = None
 
-    def remove(self, end: float, holder: Holder) -> None:
-        at = bisect_left(self.end, end)
-        while self.holder[at] is not holder:
+    def remove(self, holder: Holder) -> None:
+        at = bisect_left(self._columns["end"], holder.end)
+        while self._holder[at] is not holder:
             at += 1
-        for column in (self.end, self.chips, self.watts, self.priority, self.holder):
+        for column in (*self._columns.values(), self._holder):
             del column[at]
-        self.frozen = None
+        self._frozen = None
 
     def columns(self) -> Held:
-        if self.frozen is None:
-            self.frozen = (
-                Held(
-                    np.array(self.end),
-                    np.array(self.chips, dtype=np.int64),
-                    np.array(self.watts),
-                    np.array(self.priority, dtype=np.int64),
-                    tuple(self.holder),
-                )
-                if self.holder
-                else EMPTY
-            )
-        return self.frozen
+        if self._frozen is None:
+            arrays = {name: np.array(column) for name, column in self._columns.items()}
+            self._frozen = Held(**arrays, holder=tuple(self._holder))
+        return self._frozen
+
+
+def _row(holder: Holder, share: HeldShare) -> dict[str, float]:
+    return {
+        "end": holder.end,
+        "chips": share.chips,
+        "watts": share.watts,
+        "priority": holder.priority,
+        "began": holder.began,
+        "every": holder.spec.checkpoint_every or 0.0,
+        "safe_until": _safe_until(holder),
+        "worth": holder.chips / share.chips,
+        "spare": _spare(holder, share),
+    }
+
+
+def _safe_until(holder: Holder) -> float:
+    if not holder.loose or not holder.spec.preemptible:
+        return float("inf")
+    if not holder.preemptions:
+        return float("-inf")
+    return holder.began + PROTECTED * 2.0 ** min(holder.preemptions - 1, 16)
+
+
+def _spare(holder: Holder, share: HeldShare) -> int:
+    """1 where an elastic job can do without the share."""
+    elastic, span = holder.spec.elastic, holder.spec.span
+    if not holder.loose or elastic is None or len(holder.shares) <= span.min:
+        return 0
+    return int(len(holder.shares) > 1 and holder.chips - share.chips >= elastic.min)
 
 
 class Holding:
@@ -75,6 +108,7 @@ class Holding:
         self._topology, self._policy = topology, policy
         self._pools = [_Pool() for _ in topology.kind]
         self.holders: dict[str, Holder] = {}
+        self.growing: dict[str, Holder] = {}  # those that could do with more chips
         self._columns: tuple[Held, ...] | None = None
 
     def put(self, job: JobState, now: float) -> Holder | None:
@@ -83,12 +117,15 @@ class Holding:
         old = self.holders.get(job.id)
         if old is not None:
             for share in old.shares:
-                self._pools[share.row].remove(old.end, old)
+                self._pools[share.row].remove(old)
             del self.holders[job.id]
+            self.growing.pop(job.id, None)
         if new is not None:
             for share in new.shares:
-                self._pools[share.row].add(new.end, new, share)
+                self._pools[share.row].add(new, share)
             self.holders[job.id] = new
+            if _may_grow(new):
+                self.growing[job.id] = new
         if old is not None or new is not None:
             self._columns = None
         return new
@@ -130,10 +167,27 @@ class Holding:
                 )
                 for run in live
             ),
-            loose=not job.ending and all(run.phase == "running" for run in live),
+            loose=_loose(job),
             preemptions=job.preemptions,
             migrations=job.migrations,
             moved_at=job.moved_at,
             resized_at=job.resized_at,
-            dropped=job.dropped,
+            next_rank=_next_rank(job),
         )
+
+
+def _loose(job: JobState) -> bool:
+    runs = (*job.live(), *job.shares().values())
+    return not job.ending and not job.evicted and all(run.phase == "running" for run in runs)
+
+
+def _next_rank(job: JobState) -> int:
+    taken = {*job.shares(), *(run.share.rank for run in job.live())}
+    return next(rank for rank in range(len(taken) + 1) if rank not in taken)
+
+
+def _may_grow(holder: Holder) -> bool:
+    elastic, span = holder.spec.elastic, holder.spec.span
+    if elastic is None or not holder.loose or len(holder.shares) >= span.most:
+        return False
+    return holder.chips < elastic.max

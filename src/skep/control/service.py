@@ -23,7 +23,7 @@ from skep.model.event import CancelRequested, Submitted
 from skep.model.job import Job
 from skep.model.message import Answer, Report
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Plan, Snapshot
+from skep.model.snapshot import Floats, Forecast, Plan, Snapshot
 from skep.model.state import JobState, RunState
 from skep.model.views import Health, JobDetail, JobView, SiteView, Why
 from skep.scheduler import schedule
@@ -190,7 +190,8 @@ class Control:
 
     def cycle(self, now: float) -> Plan:
         """Settle, decide and commit; see ``skep.control.cycle``."""
-        return run_cycle(self.world, self.store, self.policy, self._clean(now), now)
+        clean, forecast = self._clean(now), self._forecast(now)
+        return run_cycle(self.world, self.store, self.policy, clean, now, forecast)
 
     def next_wake(self) -> float:
         """When a cycle is due at the latest."""
@@ -210,7 +211,13 @@ class Control:
         )
 
     def _snapshot(self, now: float) -> Snapshot:
-        return take_snapshot(self.world, self.policy, self._clean(now), now)
+        clean, forecast = self._clean(now), self._forecast(now)
+        return take_snapshot(self.world, self.policy, clean, now, forecast)
+
+    def _forecast(self, now: float) -> Forecast | None:
+        """Only where somebody may use it: to move, or to wait for better power."""
+        wanted = self.policy.migration or self.world.deferring
+        return self.electricity.forecast(now) if wanted else None
 
     def _clean(self, now: float) -> Floats:
         return self.electricity.clean(self.world.drawn, now)

@@ -8,7 +8,17 @@ import numpy as np
 
 from skep.control.world import World, lost_shares
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Kept, Pools, Repair, Shape, Sites, Snapshot, Waiting
+from skep.model.snapshot import (
+    Floats,
+    Forecast,
+    Kept,
+    Pools,
+    Repair,
+    Shape,
+    Sites,
+    Snapshot,
+    Waiting,
+)
 from skep.model.state import JobState
 from skep.scheduler.estimate import rounded
 from skep.scheduler.line import Line
@@ -17,7 +27,15 @@ from skep.scheduler.line import Line
 AVOID_SECONDS = 600.0
 
 
-def take_snapshot(world: World, policy: Policy, clean: Floats, now: float) -> Snapshot:
+def take_snapshot(
+    world: World,
+    policy: Policy,
+    clean: Floats,
+    now: float,
+    forecast: Forecast | None = None,
+    *,
+    slow: bool = False,
+) -> Snapshot:
     """The world at this moment. ``clean`` is length S, see ``Sites.clean``.
 
     Arrays of what is free are copies. The waiting jobs are the world's own line, which goes on
@@ -30,11 +48,14 @@ def take_snapshot(world: World, policy: Policy, clean: Floats, now: float) -> Sn
         shapes=line.shapes,
         waiting=line,
         held=dict(world.held),
-        running=world.holding.columns(),
-        kept=_kept(world, now),
         held_in={queue: held.copy() for queue, held in world.held_in.items()},
         used=world.usage.used(now) if policy.fair_share else {},
         speeds=world.topology.speeds,
+        running=world.holding.columns(),
+        growing=tuple(world.holding.growing.values()),
+        kept=_kept(world, now),
+        forecast=forecast,
+        slow=slow,
     )
 
 

@@ -25,6 +25,8 @@ from skep.scheduler.memory import Memory
 
 # A plan is not asked for sooner than so many seconds after the last one, unless something happens.
 SHORTEST_LOOK = 1.0
+# Who should run elsewhere is looked for at most so often, in s.
+BETWEEN_MOVES = 60.0
 
 
 class World:
@@ -39,6 +41,8 @@ class World:
         self.history = History()
         self.claims: dict[str, None] = {}  # jobs for which chips are kept
         self.again = float("inf")  # when a plan is wanted although nothing has happened
+        self.moves_at = 0.0  # when to look again for who should run elsewhere
+        self.deferring: set[str] = set()  # waiting jobs that may wait for better power
         self.seq = 0  # number of the last event
         self.jobs: dict[str, JobState] = {}
         self.sites = {name: SiteState(name) for name in topology.names}
@@ -125,6 +129,8 @@ class World:
             self.untold[job.id] = None
         if job.not_before:
             self.wake_at(job.not_before, job.id)
+        if job.spec.defer:
+            self.deferring.add(job.id)
         self.unlined[job.id] = None
 
     def _leaves(self, job: str) -> None:
@@ -134,6 +140,7 @@ class World:
         self.deferred.pop(job, None)
         self.unlined.pop(job, None)
         self.avoiding.discard(job)
+        self.deferring.discard(job)
         if self.line is not None:
             self.line.drop(job)
 
@@ -200,10 +207,20 @@ class World:
 
     def wants_a_plan(self, now: float) -> bool:
         """Whether there is something to decide: jobs wait, chips may move, or the time has come."""
-        return bool(self.waiting or self.claims) or self.again <= now
+        moving = self.waiting or self.claims or self.holding.growing
+        return bool(moving) or self.again <= now
+
+    def looks_for_moves(self, now: float) -> bool:
+        """Whether it is time to look for who should run elsewhere; then not again for a while."""
+        if not self.policy.migration or not self.holding.holders or now < self.moves_at:
+            return False
+        self.moves_at = now + BETWEEN_MOVES
+        return True
 
     def plan_again(self, when: float, now: float) -> None:
         """Ask for a plan at ``when`` although nothing happens until then."""
+        if self.policy.migration and self.holding.holders:
+            when = min(when, self.moves_at)
         self.again = max(when, now + SHORTEST_LOOK)
 
     def length(self, job: JobState) -> float:

@@ -141,8 +141,8 @@ class Holder:
     """A job that holds chips, as far as it matters for what is taken from it or given to it.
 
     ``began`` is when its present gang started (when it was placed, before that), ``end`` when it is
-    expected to end; times are seconds since the epoch. ``loose``: all its runs have started and
-    none is being stopped, so that it may be changed at all.
+    expected to end; times are seconds since the epoch. ``loose``: all its shares run and none is
+    being stopped, so that it may be changed at all. ``next_rank`` is that of one more share.
     """
 
     job: str
@@ -156,7 +156,7 @@ class Holder:
     migrations: int = 0
     moved_at: float | None = None
     resized_at: float | None = None
-    dropped: tuple[int, ...] = ()
+    next_rank: int = 0
 
     @property
     def chips(self) -> int:
@@ -170,16 +170,27 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The live runs in one pool, columns in order of their expected ends."""
+    """The live runs in one pool, columns in order of their expected ends.
+
+    ``safe_until``: until then its job is not stopped for others (inf: never). ``worth`` is the
+    chips of its whole job over its own: stopping the job for this run loses so many times as much.
+    ``spare``: an elastic job can do without this run.
+    """
 
     end: Floats
     chips: Ints
     watts: Floats
     priority: Ints
+    began: Floats
+    every: Floats  # s between checkpoints; 0 where none are promised
+    safe_until: Floats
+    worth: Floats
+    spare: Ints
     holder: tuple[Holder, ...] = ()
 
 
-EMPTY = Held(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=np.int64))
+_NONE, _NO_INTS = np.empty(0), np.empty(0, dtype=np.int64)
+EMPTY = Held(_NONE, _NO_INTS, _NONE, _NO_INTS, _NONE, _NONE, _NONE, _NONE, _NO_INTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +223,9 @@ class Snapshot:
     ``held_in`` the same per queue and pool (length P each); ``used`` per queue the chips held on
     average in the past, in chips of ``reference`` speed, decayed; ``speeds`` FLOP/s of one chip by
     kind, also of kinds that no site has.
-    ``running`` has one entry per pool (or none at all: nothing is known of ends); ``kept`` is what
-    is kept for whom. ``slow`` says that it is time to look for what may move.
+    ``running`` has one entry per pool (or none at all: nothing is known of ends); ``growing`` are
+    running jobs that could do with more chips; ``kept`` is what is kept for whom. ``slow`` says
+    that it is time to look for what may move.
     """
 
     sites: Sites
@@ -222,6 +234,7 @@ class Snapshot:
     waiting: Sequence[Waiting]
     held: Mapping[str, int] = field(default_factory=dict)
     running: tuple[Held, ...] = ()
+    growing: tuple[Holder, ...] = ()
     kept: tuple[Kept, ...] = ()
     forecast: Forecast | None = None
     slow: bool = False

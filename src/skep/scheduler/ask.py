@@ -34,6 +34,7 @@ class Ask:
     data: tuple[str, ...] = ()
     worth: str = ""
     speed: float = 0.0
+    length: float = math.inf  # s that it is expected to work
 
 
 def asks_of(job: Waiting, shape: Shape, board: Board, ledger: Ledger) -> tuple[Ask, ...]:
@@ -60,6 +61,7 @@ def asks_of(job: Waiting, shape: Shape, board: Board, ledger: Ledger) -> tuple[A
                 bandwidth=wide,
                 rtt=quick,
                 data=shape.data,
+                length=shape.length,
             ),
         )
     listed = [_of_request(request, shape, board, ledger) for request in shape.chips]
@@ -124,6 +126,7 @@ def _ask(shape: Shape, kind: str, count: int, board: Board, worth: str = "") -> 
         data=shape.data,
         worth=worth,
         speed=most * board.speed(worth or kind),
+        length=shape.length,
     )
 
 

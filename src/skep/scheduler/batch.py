@@ -101,7 +101,7 @@ def _same_site(
     chips, pool, site = ask.most, int(columns.rows[row]), int(columns.site[row])
     fills = tuple(
         ((parts,), n)
-        for parts, n in ledger.take_often(pool, site, chips, times, columns.watts[row])
+        for parts, n in ledger.take_often(pool, site, chips, times, columns.watts[row], ask.length)
     )
     at: Ints = np.array([row], dtype=np.int64)
     total = np.array([times * chips], dtype=np.int64)

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skep.model.placement import Share
 from skep.model.policy import Policy
 from skep.model.snapshot import Bools, Floats, Ints, Snapshot
 from skep.rules.decide import DEFAULT, Decision, Facts, concerning, decide, ever_allowed
@@ -59,6 +60,8 @@ class Atlas:
         self.snapshot, self.policy, self.date = snapshot, policy, date
         self.row = {name: row for row, name in enumerate(snapshot.sites.names)}
         self.kinds = tuple(dict.fromkeys(snapshot.pools.kind))
+        places = zip(snapshot.pools.site.tolist(), snapshot.pools.index.tolist(), strict=True)
+        self.pools = {place: row for row, place in enumerate(places)}
         self.queues = {queue.name: queue for queue in reversed(policy.queues)}
         speeds = zip(snapshot.pools.kind, snapshot.pools.speed.tolist(), strict=True)
         self.speeds = {**snapshot.speeds, **dict(speeds)}
@@ -113,6 +116,10 @@ class Board:
         if kind not in self._clean:
             self._clean[kind] = self.snapshot.sites.clean[self.columns(kind).site]
         return self._clean[kind]
+
+    def pool_row(self, share: Share) -> int:
+        """Row of the pool that ``share`` lies in."""
+        return self.atlas.pools[self.row[share.site], share.pool]
 
     def free(self, kind: str, ledger: Ledger) -> int:
         """Chips of ``kind`` free in ``ledger``, all sites together."""

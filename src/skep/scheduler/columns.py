@@ -28,6 +28,7 @@ class Columns:
         self.kinds = tuple(pools.kind[row] for row in rows)
         self.rows: Ints = np.array(rows, dtype=np.int64)
         self.site: Ints = pools.site[self.rows]
+        self.pool_site: Ints = pools.site  # of every pool, of whatever kind
         self.index: Ints = pools.index[self.rows]
         self.chips: Ints = pools.chips[self.rows]
         self.node: Ints = np.maximum(pools.chips_per_node[self.rows], 1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from skep.model.snapshot import Ints, Placement, Shape, Waiting
+from skep.scheduler.ahead import DEPTH, Ahead
 from skep.scheduler.batch import Run, take_all
-from skep.scheduler.board import Board
+from skep.scheduler.claims import settle_claims
 from skep.scheduler.gate import may_pass
 from skep.scheduler.keep import keep_for
-from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import Part, Turns, in_order
@@ -22,6 +22,8 @@ from skep.scheduler.refused import Refusals
 
 # Stretches of the queue shorter than this are decided job by job.
 SINGLY = 24
+# So many of the jobs that do not fit from the start are looked at, to promise them chips.
+HEADS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ class Given:
 class Cycle:
     """What was decided so far on the jobs of ``line``; takes from ``ledger``."""
 
-    def __init__(self, board: Board, ledger: Ledger, line: Line, now: float) -> None:
-        self._board, self._ledger, self._line, self._now = board, ledger, line, now
+    def __init__(self, ahead: Ahead, line: Line) -> None:
+        self._board, self._ledger = ahead.board, ahead.ledger
+        self._ahead, self._line, self._now = ahead, line, ahead.timeline.now
+        self._blocked: list[Part] = []  # what does not fit from the start
+        self._heads: set[int] = set()  # rows of the first of those
+        self._claimed: set[str] = set()  # jobs that got what was kept for them
         self._refused: set[Same] = set()
         self._forget: set[Same] = set()  # refused, but to be looked at again in any case
         self._given: list[Given | tuple[int, Taken]] = []
@@ -59,9 +65,31 @@ class Cycle:
         parts = []
         for group in groups:
             rows = may_pass(self._board, self._line, group, self._now)
-            if len(rows) and (self._overdue(rows) or self._fits(group, rows)):
+            if not len(rows) or self._put_off(group):
+                continue
+            if self._overdue(rows) or self._fits(group, rows):
                 parts.append((group, rows))
-        return parts
+        return parts + self._first_blocked()
+
+    def _put_off(self, group: Group) -> bool:
+        """Jobs that wait for chips kept for them, or for cleaner power."""
+        job = group.alone
+        if job is None:
+            return False
+        done = job.job in self._claimed or job.job in self._ahead.told
+        return done or self._ahead.holds_back(job, self._line.shapes[group.shape])
+
+    def _first_blocked(self) -> list[Part]:
+        """The first jobs in order that do not fit: promised chips before those behind them."""
+        rows, part = in_order(self._line, self._blocked, self._now)
+        depth = slice(None, HEADS if self._board.policy.backfill != "conservative" else DEPTH)
+        heads: list[Part] = []
+        for row, number in zip(rows[depth].tolist(), part[depth].tolist(), strict=True):
+            group = self._blocked[number][0]
+            self._heads.add(row)
+            heads.append((group, np.array([row], dtype=np.int64)))
+        self._blocked.clear()
+        return heads
 
     def _overdue(self, rows: Ints) -> bool:
         return bool(self._line.submitted[rows[0]] + self._line.patience <= self._now)
@@ -72,6 +100,9 @@ class Cycle:
         if fit(self._board, self._ledger, *self._of(group, int(rows[0]))) is not None:
             return True
         self._refuse(group, rows)
+        if same(group) in self._refused:
+            most = DEPTH if self._board.policy.backfill == "conservative" else 1
+            self._blocked.append((group, rows[:most]))
         return False
 
     def _of(self, group: Group, row: int) -> tuple[Waiting, Shape]:
@@ -107,12 +138,12 @@ class Cycle:
     def _in_stretches(self, parts: list[Part]) -> None:
         rows, part = in_order(self._line, parts, self._now)
         size = len(rows)
-        while len(rows):
-            size = min(size, len(rows))
+        while len(rows) and not self._ahead.closed:
+            size = min(size, len(rows), max(1, self._until_head(rows)))
             if size <= SINGLY:
-                for row, number in zip(rows[:SINGLY].tolist(), part[:SINGLY].tolist(), strict=True):
+                for row, number in zip(rows[:size].tolist(), part[:size].tolist(), strict=True):
                     self._one(parts[number][0], row)
-                done, size = SINGLY, 4 * SINGLY
+                done, size = size, 4 * SINGLY
             elif self._at_once(parts, rows[:size], part[:size]):
                 done, size = size, 4 * size
             else:
@@ -120,7 +151,7 @@ class Cycle:
             rows, part = rows[done:], part[done:]
             if done:
                 out = [n for n, (group, _) in enumerate(parts) if same(group) in self._refused]
-                kept = ~np.isin(part, out)
+                kept = ~np.isin(part, out) | np.isin(rows, list(self._heads))
                 rows, part = rows[kept], part[kept]
 
     def _at_once(self, parts: list[Part], rows: Ints, part: Ints) -> bool:
@@ -138,18 +169,46 @@ class Cycle:
         self._given.append(Given(rows, part, runs))
         return True
 
+    def _until_head(self, rows: Ints) -> int:
+        """How many rows come before the next that is known not to fit."""
+        if not self._heads:
+            return len(rows)
+        heads = np.isin(rows, list(self._heads))
+        return int(heads.argmax()) if heads.any() else len(rows)
+
     def _one(self, group: Group, row: int) -> None:
-        if same(group) in self._refused:
+        if self._ahead.closed:
             return
         job, shape = self._of(group, row)
+        if row in self._heads:
+            self._heads.discard(row)
+            if not self._ahead.take_up(job, shape) and self._overdue(np.array([row])):
+                self._keep(group, row, job, shape)
+            return
+        if same(group) in self._refused:
+            return
         found = fit(self._board, self._ledger, job, shape)
         if found:
             self._given.append((row, take(self._board, self._ledger, *found)))
             return
         self._refuse(group, np.array([row], dtype=np.int64))
-        if same(group) in self._refused and self._overdue(np.array([row])):
-            self._forget.add(same(group))
-            keep_for(self._board, self._ledger, self._line.ids[row], job, shape)
+        if same(group) not in self._refused:
+            return
+        done = self._ahead.wants(shape) and self._ahead.take_up(job, shape)
+        if not done and self._overdue(np.array([row])):
+            self._keep(group, row, job, shape)
+
+    def _keep(self, group: Group, row: int, job: Waiting, shape: Shape) -> None:
+        self._forget.add(same(group))
+        keep_for(self._board, self._ledger, self._line.ids[row], job, shape)
+
+    def settle_claims(self) -> None:
+        """Before all others: who gets the chips that were kept for it, and who still waits."""
+        settled = settle_claims(self._ahead.timeline, self._line)
+        self._given += settled.given
+        self._ahead.told |= settled.waiting
+        self._ahead.again = min(self._ahead.again, settled.again)
+        self._claimed = {self._line.ids[row] for row, _ in settled.given}
 
     # What came of it
 
@@ -164,9 +223,9 @@ class Cycle:
             else:
                 yield given
 
-    def placements(self) -> Lazy[Placement]:
-        """The decisions on who was given chips, in order."""
-        count = sum(len(g.rows) if isinstance(g, Given) else 1 for g in self._given)
+    def placements(self, grown: Sequence[Placement] = ()) -> Lazy[Placement]:
+        """The decisions on who was given chips, in order; then those that ``grown`` are."""
+        count = len(grown) + sum(len(g.rows) if isinstance(g, Given) else 1 for g in self._given)
 
         def make() -> Iterator[Placement]:
             line = self._line
@@ -174,10 +233,11 @@ class Cycle:
                 alone = line.groups[line.keys[row]].alone
                 rank = alone.repair.rank if alone and alone.repair else None
                 yield placement(self._board, line.ids[row], int(line.version[row]), rank, taken)
+            yield from grown
 
         return Lazy(count, make)
 
     def refusals(self) -> Refusals:
         """The decisions on all others."""
         placed = {row for row, _ in self._each()}
-        return Refusals(self._board, self._ledger, self._line, placed, self._now)
+        return Refusals(self._ahead, self._line, placed)

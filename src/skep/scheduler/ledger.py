@@ -14,6 +14,7 @@ from skep.model.snapshot import Floats, Ints, Pools, Snapshot
 from skep.scheduler.blocks import Blocks, Parts, largest_per_pool
 from skep.scheduler.fair import Tree
 from skep.scheduler.limits import Limits
+from skep.scheduler.promise import Promise, Window, shut_sites, windows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Mark:
     blocks: dict[int, list[int]]
     used: list[int]
     held: dict[str, float]
+    placed: int
+    promised: list[tuple[Ints, Floats]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,26 @@ class Ledger:
     touched: list[int] = field(default_factory=list)
     kept: dict[int, tuple[str, int]] = field(default_factory=dict)  # pool -> for which job, chips
     kept_power: dict[int, float] = field(default_factory=dict)  # site -> W
+    at: float = 0.0  # now
+    windows: list[Window] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
+    placed: list[tuple[float, int, int, float]] = field(default_factory=list)  # end, pool, chips, W
 
     @classmethod
-    def now(cls, snapshot: Snapshot, policy: Policy) -> Ledger:
-        """What is free in the snapshot; the policy's power margin is kept free."""
+    def now(cls, snapshot: Snapshot, policy: Policy, at: float) -> Ledger:
+        """What is free in the snapshot at the time ``at``; the power margin is kept free."""
         sites, pools = snapshot.sites, snapshot.pools
         headroom = sites.power_cap * (1.0 - policy.power_margin) - sites.power_drawn
         limits, tree = Limits(snapshot, policy), Tree(snapshot, policy)
         return cls(
-            pools.free.copy(), headroom, limits, tree, Blocks(pools), largest_per_pool(pools)
+            pools.free.copy(),
+            headroom,
+            limits,
+            tree,
+            Blocks(pools),
+            largest_per_pool(pools),
+            at=at,
+            windows=windows_of(policy, sites.names, at),
         )
 
     @classmethod
@@ -68,36 +82,81 @@ class Ledger:
         blocks = Blocks(pools, idle=True)
         return cls(pools.chips.copy(), headroom, limits, tree, blocks, largest)
 
-    def take(self, pool: int, site: int, chips: int, power: float) -> Parts:
-        """Take ``chips`` off a pool and ``power`` (W) off its site; in which blocks they lie."""
+    def pressing(self, length: float) -> list[Promise]:
+        """The promises that begin before what starts now and works ``length`` s has ended."""
+        end = self.at + length
+        return [promise for promise in self.promises if promise.start < end]
+
+    def free_for(self, length: float, pool_site: Ints) -> Ints:
+        """Chips free per pool for ``length`` s from now on, beside what is promised."""
+        free = self.free
+        for promise in self.pressing(length):
+            free = np.minimum(free, promise.free)
+        shut = shut_sites(self.windows, len(self.headroom), self.at, self.at + length)
+        return free if shut is None else np.where(shut[pool_site], 0, free)
+
+    def headroom_for(self, length: float) -> Floats:
+        """W free per site for ``length`` s from now on, beside what is promised."""
+        headroom = self.headroom
+        for promise in self.pressing(length):
+            headroom = np.minimum(headroom, promise.headroom)
+        return headroom
+
+    def take(self, pool: int, site: int, chips: int, power: float, length: float) -> Parts:
+        """Take ``chips`` off a pool and ``power`` (W) off its site; in which blocks they lie.
+
+        ``length``: for how many s.
+        """
         parts = self.blocks.take(pool, chips)
-        self._less(pool, site, chips, power)
+        self._less(pool, site, chips, power, length)
         return parts
 
     def take_often(
-        self, pool: int, site: int, chips: int, times: int, power: float
+        self, pool: int, site: int, chips: int, times: int, power: float, length: float
     ) -> list[tuple[Parts, int]]:
         """As ``take``, for ``times`` equal jobs; ``power`` (W) is that of one chip."""
         answer = self.blocks.take_often(pool, chips, times)
-        self._less(pool, site, times * chips, power * (times * chips))
+        self._less(pool, site, times * chips, power * (times * chips), length)
         return answer
 
-    def _less(self, pool: int, site: int, chips: int, power: float) -> None:
+    def _less(self, pool: int, site: int, chips: int, power: float, length: float) -> None:
+        self.placed.append((self.at + length, pool, chips, power))
+        for promise in self.pressing(length):
+            promise.free[pool] -= chips
+            promise.headroom[site] -= power
         self.free[pool] -= chips
         self.headroom[site] -= power
         self.largest[pool] = self.blocks.largest(pool)
         self.touched.append(site)
 
+    def withhold(self, pool: int, site: int, chips: int, power: float) -> None:
+        """Keep so many of the free ``chips`` of a pool, and ``power`` (W), out of the plan."""
+        some = max(0, min(chips, int(self.free[pool])))
+        self.free[pool] -= some
+        self.headroom[site] -= max(0.0, power)
+        self.largest[pool] = min(int(self.largest[pool]), int(self.free[pool]))
+        for promise in self.promises:
+            promise.free[pool] -= some
+            promise.headroom[site] -= max(0.0, power)
+        self.touched.append(site)
+
     def seen_by(self, job: str) -> Ledger:
         """As it is for ``job``: what is kept for it is free."""
         mine = [pool for pool, (name, _) in self.kept.items() if name == job]
-        if not mine:
+        if not mine and all(promise.job != job for promise in self.promises):
             return self
-        seen = replace(self, free=self.free.copy(), headroom=self.headroom.copy(), kept={})
+        seen = replace(
+            self,
+            free=self.free.copy(),
+            headroom=self.headroom.copy(),
+            kept={pool: mine for pool, mine in self.kept.items() if mine[0] != job},
+            promises=[promise for promise in self.promises if promise.job != job],
+        )
         for pool in mine:
             seen.free[pool] += self.kept[pool][1]
-        for site, watts in self.kept_power.items():
-            seen.headroom[site] += watts
+        if mine:
+            for site, watts in self.kept_power.items():
+                seen.headroom[site] += watts
         return seen
 
     def mark(self) -> Mark:
@@ -109,6 +168,8 @@ class Ledger:
             self.blocks.copy(),
             self.limits.used(),
             self.tree.copy(),
+            len(self.placed),
+            [(promise.free.copy(), promise.headroom.copy()) for promise in self.promises],
         )
 
     def back(self, mark: Mark) -> None:
@@ -117,6 +178,9 @@ class Ledger:
         self.blocks.restore(mark.blocks)
         self.limits.restore(mark.used)
         self.tree.restore(mark.held)
+        del self.placed[mark.placed :]
+        for promise, (free, headroom) in zip(self.promises, mark.promised, strict=True):
+            promise.free[:], promise.headroom[:] = free, headroom
         self.touched.append(-1)
 
     def keep(self, job: str, pools: Ints, sites: Ints) -> None:

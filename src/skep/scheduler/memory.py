@@ -12,10 +12,13 @@ import numpy as np
 
 from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Ints, Snapshot
+from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Line
 
+LATER = 30.0
+"""A promise that begins so much later than before (s) may let others start before it."""
 Same = tuple[int, str]
 """Shape, and the job's id where it is a group alone: decided alike whatever the priority."""
 
@@ -38,6 +41,8 @@ class Memory:
         self._headroom: Floats = np.empty(0)
         self._largest: Ints = np.empty(0, dtype=np.int64)
         self._used: list[int] = []
+        self._promised: dict[str, float] = {}  # job -> from when on
+        self._again = np.inf
 
     def atlas(self, snapshot: Snapshot, policy: Policy, now: float) -> Atlas:
         """The atlas of ``snapshot``, the same one as long as it may be; else all is forgotten."""
@@ -49,7 +54,7 @@ class Memory:
 
     def to_look_at(self, line: Line, ledger: Ledger, now: float) -> list[Group]:
         """The groups that may be decided otherwise than refused as before."""
-        if line is not self._line or self._given_back(ledger):
+        if line is not self._line or self._given_back(ledger) or self._moved(line, now):
             self._refused.clear()
             return list(line.groups.values())
         if now >= self._next_overdue:
@@ -57,7 +62,14 @@ class Memory:
         else:
             keys = dict.fromkeys(line.touched[self._seen :])
             changed = (line.groups[key] for key in keys if key in line.groups)
-        return [group for group in changed if same(group) not in self._refused]
+        found = {id(group): group for group in changed if same(group) not in self._refused}
+        # Who was promised chips is promised them again, before those who come behind.
+        heads = (line.groups[line.keys[line.row[job]]] for job in self._promised)
+        return list((found | {id(group): group for group in heads}).values())
+
+    def _moved(self, line: Line, now: float) -> bool:
+        """Whether time alone may have changed more than what was touched."""
+        return now >= self._again or any(job not in line.row for job in self._promised)
 
     def _given_back(self, ledger: Ledger) -> bool:
         return bool(
@@ -67,8 +79,26 @@ class Memory:
             or any(now < then for now, then in zip(ledger.limits.used(), self._used, strict=True))
         )
 
-    def keep(self, line: Line, ledger: Ledger, refused: Iterable[Same], now: float) -> None:
+    def to_look_at_too(self, line: Line) -> list[Group]:
+        """What was left out because it had been refused before."""
+        found = [group for group in line.groups.values() if same(group) in self._refused]
+        self._refused.clear()
+        return found
+
+    def promised_later(self, ahead: Ahead) -> bool:
+        """Whether a promise of the last cycle now begins later: others may fit before it."""
+        now = {found.job: found.start for found in ahead.reservations}
+        return any(now.get(job, -np.inf) > then + LATER for job, then in self._promised.items())
+
+    def forget(self) -> None:
+        """Look at everything the next time: what runs will end at other times than was thought."""
+        self._line = None
+
+    def keep(self, line: Line, refused: Iterable[Same], ahead: Ahead) -> None:
         """Remember what was refused at the end of a cycle, and how little was left."""
+        ledger, now = ahead.ledger, ahead.timeline.now
+        self._promised = {found.job: found.start for found in ahead.reservations}
+        self._again = ahead.again
         del line.touched[: max(0, len(line.touched) - 1_000_000)]
         self._line, self._seen = line, len(line.touched)
         self._refused.update(refused)

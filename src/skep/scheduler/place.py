@@ -96,7 +96,7 @@ def take(board: Board, ledger: Ledger, ask: Ask, choice: Choice) -> Taken:
     columns, rows = board.columns(ask.kind), choice.rows
     sites = columns.site[rows]
     parts = tuple(
-        ledger.take(pool, site, chips, power)
+        ledger.take(pool, site, chips, power, ask.length)
         for pool, site, chips, power in zip(
             columns.rows[rows].tolist(),
             sites.tolist(),
@@ -119,6 +119,13 @@ def count(ledger: Ledger, ask: Ask, columns: Columns, rows: Ints, sites: Ints, c
         kind = columns.kinds[row]
         ledger.limits.take(ask.queue, kind, np.array([site]), np.array([some]))
         ledger.tree.charge(ask.queue, kind, some)
+
+
+def shares_of(board: Board, ask: Ask, choice: Choice) -> tuple[Share, ...]:
+    """The shares of ``choice`` in order of rank; in which blocks they lie is not settled yet."""
+    columns = board.columns(ask.kind)
+    taken = Taken(ask, choice, ((),) * len(choice.rows))
+    return _shares(board, columns, taken, _ranks(None, choice))
 
 
 def placement(board: Board, job: str, version: int, rank: int | None, taken: Taken) -> Placement:

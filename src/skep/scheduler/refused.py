@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from skep.model.snapshot import Refusal, Shape, Waiting
-from skep.scheduler.board import Board
+from skep.scheduler.ahead import Ahead
+from skep.scheduler.behind import behind
 from skep.scheduler.explain import explain
 from skep.scheduler.gate import turned_away
-from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import in_order
@@ -22,12 +22,10 @@ from skep.scheduler.place import Lazy
 class Refusals(Lazy[Refusal]):
     """In the order in which they were looked at; ``of`` finds that of one job."""
 
-    def __init__(
-        self, board: Board, ledger: Ledger, line: Line, placed: set[int], now: float
-    ) -> None:
+    def __init__(self, ahead: Ahead, line: Line, placed: set[int]) -> None:
         super().__init__(len(line) - len(placed), self._in_order)
-        self._board, self._ledger, self._line = board, ledger, line
-        self._placed, self._now = placed, now
+        self._board, self._ledger, self._line = ahead.board, ahead.ledger, line
+        self._ahead, self._placed, self._now = ahead, placed, ahead.timeline.now
         self._known: dict[Same, Refusal] = {}
 
     def of(self, job: str) -> Refusal | None:
@@ -45,10 +43,17 @@ class Refusals(Lazy[Refusal]):
         job, shape = self._line.job(row), self._line.shapes[group.shape]
         if refusal := turned_away(job, shape, self._board, self._now):
             return refusal
+        if told := self._ahead.told.get(job.job):
+            return Refusal(job.job, job.version, told, {})
+        if promised := self._ahead.promised(job.job):
+            known = self._known.get(same(group)) or self._explain(job, shape)
+            fix = f"expected to start {promised.reason}"
+            return Refusal(job.job, job.version, known.reason, known.sites, fix)
         if same(group) not in self._known:
             self._known[same(group)] = self._explain(job, shape)
         known = self._known[same(group)]
         return Refusal(job.job, job.version, known.reason, known.sites, known.remedy, known.never)
 
     def _explain(self, job: Waiting, shape: Shape) -> Refusal:
-        return explain(self._board, self._ledger.seen_by(job.job), job, shape)
+        seen = self._ledger.seen_by(job.job)
+        return behind(self._ahead, seen, job, shape) or explain(self._board, seen, job, shape)

@@ -43,7 +43,7 @@ def under(columns: Columns, site: int | None, kind: str | None) -> Bools:
 
 def free_in_nodes(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
     """Free chips per row: in one block, in whole nodes, no more than may be at one site."""
-    free = ledger.free[columns.rows]
+    free = ledger.free_for(ask.length, columns.pool_site)[columns.rows]
     if ask.in_block:
         free = np.minimum(free, ledger.largest[columns.rows])
     if ask.spread is not None:
@@ -53,7 +53,7 @@ def free_in_nodes(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
 
 def powered(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
     """Chips per row, up to those of the pool, that the site's headroom bears at work."""
-    bears = (ledger.headroom[columns.site] + ROUNDING) / columns.divisor
+    bears = (ledger.headroom_for(ask.length)[columns.site] + ROUNDING) / columns.divisor
     whole = np.minimum(np.maximum(bears, 0.0), columns.chips).astype(np.int64)
     return _whole(columns, whole, ask)
 

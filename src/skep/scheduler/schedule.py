@@ -1,19 +1,23 @@
 """The scheduling function: a snapshot and a policy in, a plan out, in numbered steps.
 
 Pure and deterministic: equal snapshots give equal plans, with a memory of the cycle before or
-without. A large job at the head of the line does not hold back smaller ones that fit, until it has
-waited longer than the policy's patience.
+without. Smaller jobs go past a large one that does not fit yet as long as they do not delay it.
 """
 
 from __future__ import annotations
 
 from skep.model.policy import Policy
 from skep.model.snapshot import Plan, Snapshot
+from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Board
 from skep.scheduler.cycle import Cycle
+from skep.scheduler.grow import grow, settles_at
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Memory
+from skep.scheduler.migrate import migrate
+from skep.scheduler.timeline import Timeline
+from skep.scheduler.vacate import vacate
 
 
 def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | None = None) -> Plan:
@@ -24,20 +28,39 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     memory = Memory() if memory is None else memory
     # 1. Masks: where each queue may use which chips. Kept on the board, made when first needed.
     board = Board(snapshot, policy, now, memory.atlas(snapshot, policy, now))
-    ledger = Ledger.now(snapshot, policy)
-    line = line_of(snapshot, policy)
-    # 2. What may have changed since the last cycle: all else is refused as it was.
-    cycle = Cycle(board, ledger, line, now)
+    ledger, line = Ledger.now(snapshot, policy, now), line_of(snapshot, policy)
+    # 2. Time: what ends when, windows of maintenance, and what is kept for whom.
+    ahead, leaving = Ahead(Timeline(board, ledger)), vacate(board, now)
+    cycle = Cycle(ahead, line)
+    cycle.settle_claims()
+    # 3. What may have changed since the last cycle: all else is refused as it was.
     parts = cycle.within_reach(memory.to_look_at(line, ledger, now))
-    # 3. In order, each job takes the first way that fits: whole stretches of the queue at once
+    # 4. In order, each job takes the first way that fits: whole stretches of the queue at once
     #    where all of them fit, job by job where not. First within soft quotas, then above them.
+    #    The first that do not fit are promised chips in time, or others are stopped for them.
     cycle.run(parts)
+    if memory.promised_later(ahead):
+        cycle.run(cycle.within_reach(memory.to_look_at_too(line)))
     if ledger.limits.soft:
         ledger.limits.soft = False
         cycle.run(cycle.above_soft)
-    # 4. What was not given is refused. Why is found when it is asked for, from what is left.
-    memory.keep(line, ledger, cycle.stays_refused(), now)
-    return Plan(cycle.placements(), cycle.refusals())
+    # 5. Idle chips: for elastic jobs that run. Then who should run elsewhere.
+    grown = grow(board, ledger, line.row.keys(), now)
+    moves = (
+        migrate(board, ledger, ahead.blocked, ahead.gone, now)
+        if policy.migration and snapshot.slow
+        else []
+    )
+    # 6. What was not given is refused. Why is found when it is asked for, from what is left.
+    memory.keep(line, cycle.stays_refused(), ahead)
+    return Plan(
+        cycle.placements(grown),
+        cycle.refusals(),
+        (*ahead.preemptions, *leaving.stops),
+        tuple(moves),
+        tuple(ahead.reservations),
+        min(ahead.again, leaving.again, settles_at(board, now)),
+    )
 
 
 def line_of(snapshot: Snapshot, policy: Policy) -> Line:

@@ -1,0 +1,104 @@
+"""Ahead: what becomes of the jobs that do not fit now, as one plan is made.
+
+The first of them are promised chips at the earliest time at which they can be had, so that nobody
+behind them delays them; or others are stopped for them; or they are held back on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
+from skep.scheduler.ask import asks_of
+from skep.scheduler.board import Board
+from skep.scheduler.defer import better_later
+from skep.scheduler.ledger import Ledger
+from skep.scheduler.migrate import Blocked
+from skep.scheduler.preempt import Hunt
+from skep.scheduler.reach import kinds_of
+from skep.scheduler.reserve import earliest, keep
+from skep.scheduler.timeline import Timeline
+
+# Jobs that are promised chips at most: for ``conservative``; ``easy`` promises one for each kind.
+DEPTH = 16
+
+
+@dataclass(slots=True)
+class Ahead:
+    """Collects promises and preemptions; ``told`` is why a job waits that is held back."""
+
+    timeline: Timeline
+    reservations: list[Reservation] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
+    again: float = float("inf")
+    closed: bool = False  # policy none: nobody goes past the first that does not fit
+    _kinds: set[str] = field(default_factory=set)
+    _hunt: Hunt | None = None
+
+    @property
+    def board(self) -> Board:
+        return self.timeline.board
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.timeline.ledger
+
+    @property
+    def hunt(self) -> Hunt:
+        if self._hunt is None:
+            self._hunt = Hunt(self.board, self.ledger, self.timeline.now)
+        return self._hunt
+
+    @property
+    def preemptions(self) -> list[Preemption]:
+        return [] if self._hunt is None else self._hunt.found
+
+    @property
+    def gone(self) -> set[str]:
+        """Runs that this plan stops."""
+        return set() if self._hunt is None else self._hunt.gone
+
+    def wants(self, shape: Shape) -> bool:
+        """Whether the next job of ``shape`` that does not fit would be promised chips."""
+        if self.board.policy.backfill == "conservative":
+            return len(self.reservations) < DEPTH
+        if self.board.policy.backfill == "none":
+            return not self.closed
+        return not kinds_of(self.board, shape) <= self._kinds
+
+    def take_up(self, job: Waiting, shape: Shape) -> bool:
+        """The job does not fit now: whether something was done about it."""
+        if job.not_before > self.timeline.now:
+            return False
+        if self.hunt.serve(job, shape) is not None:
+            self.told[job.job] = self.preemptions[-1].reason
+            self.again = self.timeline.now
+            return True
+        if not self.wants(shape):
+            return False
+        slot = earliest(self.timeline, job, shape)
+        if slot is None:
+            return False
+        self.closed = self.board.policy.backfill == "none"
+        self._kinds |= kinds_of(self.board, shape)
+        self.reservations.append(keep(self.timeline, job, slot))
+        self.blocked.append(Blocked(job, shape, slot.start))
+        return True
+
+    def promised(self, job: str) -> Reservation | None:
+        """What the job was promised in this plan."""
+        return next((found for found in self.reservations if found.job == job), None)
+
+    def holds_back(self, job: Waiting, shape: Shape) -> bool:
+        """Whether a job that can wait should start later, when power is cleaner or cheaper."""
+        now = self.timeline.now
+        if job.start_by <= now:
+            return False
+        for ask in asks_of(job, shape, self.board, self.ledger):
+            later = better_later(self.board, self.ledger, ask, shape.length, job.start_by, now)
+            if later is not None:
+                self.told[job.job] = later.reason
+                self.again = min(self.again, later.start)
+                return True
+        return False

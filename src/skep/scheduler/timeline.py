@@ -1,0 +1,194 @@
+"""Timeline: what will be free when, beside what is promised.
+
+Releases are taken from the expected ends of what runs, per pool in sorted columns; nothing here is
+one object per job. Promises (reservations, and the power that a window takes away) are kept in the
+ledger, where everything that is placed now is held to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from skep.model.snapshot import Floats, Held, Ints
+from skep.scheduler.board import Board
+from skep.scheduler.ledger import Ledger
+from skep.scheduler.promise import Promise, shut_sites
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+class Timeline:
+    """The future of one snapshot: its running jobs, its policy, and what the ledger has given."""
+
+    def __init__(self, board: Board, ledger: Ledger) -> None:
+        self.board, self.ledger, self.now = board, ledger, ledger.at
+        self._sites: Ints = board.snapshot.pools.site
+
+    def promise_windows(self) -> None:
+        """Promise the power that windows of a lower cap will take away."""
+        sites, none = self.board.snapshot.sites, np.empty(0, dtype=np.int64)
+        for window in self.ledger.windows:
+            if window.cap is not None:
+                margin = 1.0 - self.board.policy.power_margin
+                lower = max(0.0, float(sites.power_cap[window.site]) - window.cap) * margin
+                start, where = max(window.start, self.now), np.array([window.site])
+                self._promise("", start, window.end, none, where, none, np.array([lower]))
+
+    def promise(
+        self, job: str, start: float, end: float, pools: Ints, chips: Ints, power: Floats
+    ) -> None:
+        """Keep these chips and this power (W) from ``start`` to ``end``, against everybody."""
+        self._promise(job, start, end, pools, self._sites[pools], chips, power)
+
+    def _promise(
+        self,
+        job: str,
+        start: float,
+        end: float,
+        pools: Ints,
+        sites: Ints,
+        chips: Ints,
+        power: Floats,
+    ) -> None:
+        free, headroom = self._beside(start)
+        new = Promise(job, start, end, pools, sites, chips, power, free, headroom)
+        free[pools] -= chips
+        np.subtract.at(headroom, sites, power)
+        for other in self.ledger.promises:
+            if start <= other.start < end:  # it has to bear the new one too
+                other.free[pools] -= chips
+                np.subtract.at(other.headroom, sites, power)
+        self.ledger.promises.append(new)
+
+    def during(self, start: float, end: float) -> Ledger:
+        """What is free during all of ``start`` to ``end``, beside every promise."""
+        free, headroom = self._beside(start)
+        for promise in self.ledger.promises:
+            if start < promise.start < end:
+                later, more = self._beside(promise.start)
+                free, headroom = np.minimum(free, later), np.minimum(headroom, more)
+        shut = shut_sites(self.ledger.windows, len(headroom), start, end)
+        if shut is not None:
+            free = np.where(shut[self._sites], 0, free)
+        return self.bare(np.maximum(free, 0), headroom)
+
+    def bare(self, free: Ints, headroom: Floats) -> Ledger:
+        """A ledger of so much, with nothing promised, in as few blocks as can be."""
+        blocks = np.minimum(free, self.board.snapshot.pools.block_chips)
+        return replace(
+            self.ledger,
+            free=free,
+            headroom=headroom,
+            largest=blocks,
+            promises=[],
+            windows=[],
+            kept={},
+            kept_power={},
+        )
+
+    def _beside(self, when: float) -> tuple[Ints, Floats]:
+        free, headroom = self.released(when)
+        for promise in self.ledger.promises:
+            if promise.start <= when < promise.end:
+                free[promise.pools] -= promise.chips
+                np.subtract.at(headroom, promise.sites, promise.power)
+        return free, headroom
+
+    def released(self, when: float) -> tuple[Ints, Floats]:
+        """Chips free per pool and W per site at ``when`` if nothing more is placed; own copies."""
+        base = self._releases
+        free, headroom = self.ledger.free.copy(), self.ledger.headroom.copy()
+        if base is not None:
+            ahead = min(when - self.now, base.step - 0.5)
+            at = np.searchsorted(base.key, base.first_key + ahead, side="right")
+            free += base.chips[at] - base.chips[base.first]
+            watts = base.watts[at] - base.watts[base.first]
+            headroom += np.bincount(self._sites, weights=watts, minlength=len(headroom))
+        ends, pools, chips, watts = self._given
+        done = ends <= when
+        if done.any():
+            free += np.bincount(pools[done], chips[done], len(free)).astype(np.int64)
+            sites = self._sites[pools[done]]
+            headroom += np.bincount(sites, weights=watts[done], minlength=len(headroom))
+        return free, headroom
+
+    def moments(self, pools: Ints) -> Floats:
+        """Times after now at which more may be free in ``pools`` than before; sorted."""
+        base, ledger = self._releases, self.ledger
+        ends = [w.end for w in ledger.windows] + [p.end for p in ledger.promises]
+        parts = [np.array(ends, dtype=np.float64)]
+        if base is not None:
+            parts += [base.end[base.first[p] : base.last[p]] for p in pools.tolist()]
+        given, where, _, _ = self._given
+        parts.append(given[np.isin(where, pools)] if len(given) else given)
+        times = np.unique(np.concatenate(parts))
+        return times[(times > self.now) & np.isfinite(times)]
+
+    @cached_property
+    def _releases(self) -> Releases | None:
+        running = self.board.snapshot.running
+        return Releases.of(running, self.now) if running else None
+
+    @property
+    def _given(self) -> tuple[Floats, Ints, Ints, Floats]:
+        """What this plan has placed so far: ends, pools, chips, W."""
+        stamp = len(self.ledger.touched)
+        if self._seen[0] != stamp:
+            table = np.array(self.ledger.placed, dtype=np.float64).reshape(-1, 4)
+            pools, chips = table[:, 1].astype(np.int64), table[:, 2].astype(np.int64)
+            self._seen = stamp, (table[:, 0], pools, chips, table[:, 3])
+        return self._seen[1]
+
+    _none = np.empty(0, dtype=np.int64)
+    _seen: tuple[int, tuple[Floats, Ints, Ints, Floats]] = (
+        0,
+        (np.empty(0), _none, _none, np.empty(0)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """Expected ends by pool and time: cumulated chips and W, searched for all pools at once.
+
+    Rows ``first[p]`` to ``last[p]`` are pool p's; ``key`` is the time after now plus a step for
+    each pool that is longer than any time, so that one sorted column holds them all.
+    """
+
+    first: Ints
+    last: Ints
+    step: float
+    first_key: Floats
+    key: Floats
+    end: Floats
+    chips: Ints
+    watts: Floats
+
+    @classmethod
+    def of(cls, running: Sequence[Held], now: float) -> Releases:
+        """The columns of all pools in one; an end that has passed is about to come."""
+        counts = np.array([len(pool.end) for pool in running])
+        edges = np.concatenate(([0], np.cumsum(counts)))
+        end = np.maximum(np.concatenate([pool.end for pool in running]), now)
+        step = float(np.max(end, initial=now)) - now + 1.0
+        first_key = step * np.arange(len(running), dtype=np.float64)
+        return cls(
+            first=edges[:-1],
+            last=edges[1:],
+            step=step,
+            first_key=first_key,
+            key=np.repeat(first_key, counts) + (end - now),
+            end=end,
+            chips=_cumulated(np.concatenate([pool.chips for pool in running])),
+            watts=_cumulated(np.concatenate([pool.watts for pool in running])),
+        )
+
+
+def _cumulated(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    total: npt.NDArray[Number] = np.concatenate((values[:1] * 0, np.cumsum(values)))
+    return total if len(total) else np.zeros(1, dtype=values.dtype)
