@@ -123,7 +123,7 @@ def _sites(plan: Training, under: Conditions) -> list[tuple[str, str]]:
             f"{amount(trip.bytes_per_site, 'B')} a site in {time_words(trip.exchange)}; "
             f"{trip.utilisation:.1%} of the time is work; {knee}",
         ),
-        ("loss", f"{loss} at equal tokens, by two published points (docs/models/performance.md)"),
+        ("loss", f"{loss} at equal tokens, by two published points (docs/models/planning.md)"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 Draw of one chip with its share of the system, W, at work for the share ``busy`` of the time:
 ``idle + (full - idle) busy``, where full = 0.68 x what the vendor rates the system at. The 0.68 is
-measured: H100 and B200 nodes at the wall (docs/models/performance.md).
+measured: H100 and B200 nodes at the wall (docs/models/planning.md).
 """
 
 from __future__ import annotations
