@@ -48,6 +48,7 @@ WINDOWS = {
     "Gemma2 9B": (4096, 0.5),
     "Gemma2 27B": (4096, 0.5),
 }
+RECOMPUTATIONS = ("none", "selective", "alternate", "full")
 DEEPSEEK = Latent(query_rank=1536, kv_rank=512, nope_dim=128, rope_dim=64, value_dim=128)
 
 

@@ -35,12 +35,12 @@ def latency(size: Real, stride: Real, on: Machine) -> Real:
 def gather(size_bytes: Real, size: Real, stride: Real, on: Machine) -> Real:
     """s of an all-gather or a reduce-scatter of ``size_bytes`` in all.
 
-    Within a domain (n-1)/n of the bytes pass each member. Over D domains with r members in each,
+    Over D domains with r members in each: (r-1)/r of the bytes reach a member from its domain,
     (D-1)/D of them enter each domain over its r NICs meanwhile; the slower of both counts.
     """
     near = members(size, stride, on)
     domains = size / near
-    inside = (1.0 - 1.0 / size) / on.scale_up
+    inside = (1.0 - 1.0 / near) / on.scale_up
     outside = (1.0 - 1.0 / domains) / (near * on.scale_out)
     return size_bytes * np.maximum(inside, outside) + latency(size, stride, on)
 
