@@ -15,7 +15,7 @@ from skep.train.accounting import (
 from skep.train.codec import BLOCK, CODECS, codec
 from skep.train.outer import Key, Outer, ahead, fresh, outer_step, sealed, weighted
 from skep.train.pacing import Pacer
-from skep.train.schedule import Bounds, choose_interval, may_close, patience
+from skep.train.schedule import FIRST_S, Bounds, choose_interval, may_close, patience
 
 
 @given(st.integers(1, 3 * BLOCK), st.floats(1e-12, 1e6), st.integers(0, 9))
@@ -145,7 +145,7 @@ def test_rounds_close_with_all_or_with_most_of_the_tokens_after_the_limit():
     assert may_close(3.0, 1.0, rates, {"b"}, everyone)
     assert not may_close(2.9, 1.0, rates, set(), everyone)
     assert may_close(3.0, 1.0, rates, set(), everyone)
-    assert patience(None, None) == 1.0
+    assert patience(None, None) == FIRST_S
     assert patience(5.0, None) > patience(0.1, None)
     assert patience(5.0, 0.2) == 0.2
 

@@ -98,7 +98,7 @@ def _unpack(data: bytes, length: int) -> Checkpoint:
         raise ValueError(f"it has {found} parameters; this model has {length}")
     states = []
     for state in fields["states"]:
-        stop = start + 8 * int(state["length"])
+        stop = start + (4 if state["still"] else 8) * int(state["length"])
         states.append(state_from(state, body[start:stop], int(state["length"])))
         start = stop
     parameters = from_bytes(body[start : start + 4 * length], length)

@@ -141,7 +141,7 @@ class Exchange:
         """Leave: what was queued is delivered, then the thread ends."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(15.0)
+            self._thread.join(25.0)
 
     # -- in the thread ----------------------------------------------------------------------
 
@@ -169,6 +169,7 @@ class Exchange:
             return
         self._ready.set()
         while not self._stopping.is_set():
+            self._rounds.receiving = self._mesh.receiving()
             self._rounds.tick(time.monotonic())
             self._flush()
             try:

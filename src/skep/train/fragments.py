@@ -67,6 +67,7 @@ class Fragments:
             rounds.beats = False
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
+        self.receiving = False  # whether some peer's data has come in part
         self._told: dict[str, dict[int, str]] = {}
         self._beaten = 0.0
         self._mark_begun()
@@ -164,20 +165,21 @@ class Fragments:
             self._beat(now)
         latest = max(rounds.called_last for rounds in self.rounds)
         for rounds in self.rounds:
-            rounds.quiet_since = latest
+            rounds.quiet_since, rounds.receiving = latest, self.receiving
             rounds.tick(now)
             latest = max(latest, rounds.called_last)
         self._collect(now)
 
     def _collect(self, now: float) -> None:
+        """Messages first, then the beat that tells of what they bring."""
         self._mark_begun()
-        if any(rounds.news for rounds in self.rounds):
-            self._beat(now)
         for rounds in self.rounds:
             outbox, rounds.outbox = rounds.outbox, []
             self.outbox += outbox
             events, rounds.events = rounds.events, []
             self.events += events
+        if any(rounds.news for rounds in self.rounds):
+            self._beat(now)
 
     def _mark_begun(self) -> None:
         begun = any(rounds.state.round > 0 for rounds in self.rounds)

@@ -2,7 +2,8 @@
 
 A frame is ``magic 4 | version 1 | kind 1 | flags 2 | length 4 | crc32 4 | body``. A message is a
 JSON header and a payload, cut into frames of at most ``CHUNK`` bytes; the flag ``MORE`` is set on
-all but the last. Each length is checked against a limit before a byte of the body is read, so that
+all but the last. Frames with the flag ``DATA`` are of a second stream, which those of the first may
+overtake. Each length is checked against a limit before a byte of the body is read, so that
 a stranger cannot make a run allocate memory.
 """
 
@@ -19,8 +20,8 @@ from typing import Any
 MAGIC = b"skep"
 VERSION = 1
 HEAD = struct.Struct("!4sBBHII")
-CHUNK = 1 << 18
-MORE = 1
+CHUNK = 1 << 15
+MORE, DATA = 1, 2
 HANDSHAKE_LIMIT = 8192
 
 
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     STATE_REQUEST = 14
     STATE = 15
     LEAVE = 16
+    GOT = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,14 @@ class Head:
 
     kind: Kind
     more: bool
+    data: bool
     length: int
     crc: int
 
 
-def pack_frame(kind: Kind, body: bytes, more: bool = False) -> bytes:
+def pack_frame(kind: Kind, body: bytes, more: bool = False, data: bool = False) -> bytes:
     """One frame as bytes."""
-    flags = MORE if more else 0
+    flags = (MORE if more else 0) | (DATA if data else 0)
     return HEAD.pack(MAGIC, VERSION, kind, flags, len(body), zlib.crc32(body)) + body
 
 
@@ -82,7 +85,7 @@ def parse_head(data: bytes, limit: int = CHUNK) -> Head:
         raise FrameError(f"a frame of {length} bytes; allowed: at most {limit}")
     if kind not in Kind._value2member_map_:
         raise FrameError(f"unknown kind {kind}")
-    return Head(Kind(kind), bool(flags & MORE), length, crc)
+    return Head(Kind(kind), bool(flags & MORE), bool(flags & DATA), length, crc)
 
 
 def check_body(head: Head, body: bytes) -> None:
@@ -91,13 +94,13 @@ def check_body(head: Head, body: bytes) -> None:
         raise FrameError("a frame was damaged on the way")
 
 
-def pack_message(message: Message) -> Iterator[bytes]:
-    """The frames of a message."""
+def pack_message(message: Message, data: bool = False) -> Iterator[bytes]:
+    """The frames of a message, of the stream of data or of the first."""
     header = json.dumps(message.fields, separators=(",", ":"), allow_nan=False).encode()
     blob = memoryview(struct.pack("!I", len(header)) + header + message.payload)
     for start in range(0, len(blob), CHUNK):
         more = start + CHUNK < len(blob)
-        yield pack_frame(message.kind, bytes(blob[start : start + CHUNK]), more)
+        yield pack_frame(message.kind, bytes(blob[start : start + CHUNK]), more, data)
 
 
 def parse_message(kind: Kind, blob: bytes) -> Message:
@@ -117,13 +120,21 @@ def parse_message(kind: Kind, blob: bytes) -> Message:
 
 
 class Assembler:
-    """Joins the frames of one message after the other, never holding more than ``limit`` bytes."""
+    """Joins the frames of one message after the other, never holding more than ``limit`` bytes.
+
+    One for each of the two streams.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._kind: Kind | None = None
         self._parts: list[bytes] = []
         self._held = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message has come in part."""
+        return self._kind is not None
 
     def feed(self, head: Head, body: bytes) -> Message | None:
         """Take one frame; the message when it was the last of one. Raises ``FrameError``."""

@@ -95,9 +95,9 @@ class Lead:
     def take(self, site: str, part: Part, now: float) -> None:
         """A contribution has arrived: the newest of a site contains its older ones."""
         self.parts[site] = part
-        self.awaited.pop(site, None)
-        if self.called is not None and site in self.expected:
-            self.arrival_s = smooth(self.arrival_s, now - self.called)
+        asked = self.awaited.pop(site, None)
+        if asked is not None:
+            self.arrival_s = smooth(self.arrival_s, now - asked)
 
     def forget(self, site: str) -> None:
         """A site has left: do not wait for it. What it sent still counts."""

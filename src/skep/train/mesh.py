@@ -24,7 +24,7 @@ BACKOFF_S = (0.1, 3.0)
 # A peer that starts a little later is no news: told once the pause has grown so many times.
 PATIENT = 8
 SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
-FLUSH_S = 5.0
+FLUSH_S = 20.0
 SITES = 1024  # addresses that may be learned from others
 STRANGERS = 32  # connections that may be in their handshake at the same time
 
@@ -83,7 +83,16 @@ class Mesh:
         """Queue a message; it is lost when the site is not connected."""
         peer = self.peers.get(site)
         if peer is not None:
-            self._spawn(self._send(peer, message))
+            self._put(peer, message)
+
+    def receiving(self) -> bool:
+        """Whether any peer's data has come in part."""
+        return any(peer.wire.receiving for peer in self.peers.values())
+
+    def rates(self) -> dict[str, float]:
+        """Bytes per second that the link to each site was measured to carry."""
+        rates = ((site, peer.wire.window.rate) for site, peer in self.peers.items())
+        return {site: rate for site, rate in rates if rate}
 
     async def stop(self) -> None:
         """Tell everyone that this site leaves on purpose, then close. Takes ``FLUSH_S`` at most."""
@@ -99,7 +108,7 @@ class Mesh:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _leave(self, peer: Peer) -> None:
-        await self._send(peer, Message(Kind.LEAVE))
+        self._put(peer, Message(Kind.LEAVE))
         await peer.wire.close_flushed()
 
     def _spawn(self, work: Awaitable[None]) -> None:
@@ -107,9 +116,15 @@ class Mesh:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, peer: Peer, message: Message) -> None:
+    def _put(self, peer: Peer, message: Message) -> None:
         try:
-            await peer.wire.send(message)
+            peer.wire.put(message)
+        except OSError as error:
+            self._drop(peer, str(error) or "connection lost")
+
+    async def _pump(self, peer: Peer) -> None:
+        try:
+            await peer.wire.pump()
         except OSError as error:
             self._drop(peer, str(error) or "connection lost")
 
@@ -197,6 +212,7 @@ class Mesh:
         old = self.peers.get(member.site)
         self.peers[member.site] = peer
         self._newest[member.site] = member.run
+        self._spawn(self._pump(peer))
         self._told.pop(member.site, None)
         if old is not None:
             old.wire.abort()

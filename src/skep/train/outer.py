@@ -19,8 +19,6 @@ from typing import NamedTuple
 
 import torch
 
-from skep.train.codec import to_bytes
-
 
 @dataclass(frozen=True, slots=True)
 class Outer:
@@ -90,13 +88,20 @@ def sealed(
     origin: str = "",
     merged: Mapping[str, tuple[str, int]] | None = None,
 ) -> OuterState:
-    """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens)."""
+    """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens).
+
+    The same parameters of two origins have one digest: they need not be sent.
+    """
     sha = hashlib.blake2b(digest_size=16)
-    sha.update(to_bytes(anchor))
-    sha.update(to_bytes(momentum))
-    sha.update(f"{round}/{tokens}/{origin}".encode())
+    sha.update(_raw(anchor))
+    sha.update(_raw(momentum))
+    sha.update(f"{round}/{tokens}".encode())
     digest = sha.hexdigest()
     return OuterState(anchor, momentum, round, tokens, origin, dict(merged or {}), digest)
+
+
+def _raw(vector: torch.Tensor) -> memoryview:
+    return memoryview(vector.detach().contiguous().numpy()).cast("B")  # type: ignore[arg-type]
 
 
 def fresh(vector: torch.Tensor, origin: str) -> OuterState:

@@ -87,6 +87,23 @@ class Result:
     codec: str
     payload: bytes
 
+    def record(self, state: OuterState, took: float, since: float) -> dict[str, Any]:
+        """For the progress file: a round that led to ``state``; times in seconds."""
+        return {
+            "round": state.round,
+            "participants": len(self.merged),
+            "sites": sorted(self.merged),
+            "tokens": self.tokens,
+            "global_tokens": state.tokens,
+            "took_s": round(took, 3),
+            "since_last_s": round(since, 3),
+            "lr": self.outer.lr,
+            "momentum": self.outer.momentum,
+            "codec": self.codec,
+            "final": self.final,
+            "digest": state.digest,
+        }
+
     def to_message(self) -> Message:
         fields = {
             "base": self.base,
@@ -134,12 +151,14 @@ def state_fields(state: OuterState) -> dict[str, Any]:
         "merged": {site: list(pair) for site, pair in state.merged.items()},
         "digest": state.digest,
         "length": state.anchor.numel(),
+        "still": not bool(state.momentum.any()),
     }
 
 
 def state_payload(state: OuterState) -> bytes:
-    """Anchor, then momentum, as raw fp32."""
-    return to_bytes(state.anchor) + to_bytes(state.momentum)
+    """Anchor, then momentum unless it is zero, as raw fp32."""
+    moving = bool(state.momentum.any())
+    return to_bytes(state.anchor) + (to_bytes(state.momentum) if moving else b"")
 
 
 def state_from(fields: dict[str, Any], payload: bytes | memoryview, length: int) -> OuterState:
@@ -147,9 +166,10 @@ def state_from(fields: dict[str, Any], payload: bytes | memoryview, length: int)
     if int(fields["length"]) != length:
         raise ValueError(f"a state of {fields['length']} parameters; this model has {length}")
     view = memoryview(payload)
+    momentum = torch.zeros(length) if fields["still"] else from_bytes(view[4 * length :], length)
     state = sealed(
         from_bytes(view[: 4 * length], length),
-        from_bytes(view[4 * length :], length),
+        momentum,
         round=int(fields["round"]),
         tokens=int(fields["tokens"]),
         origin=str(fields["origin"]),

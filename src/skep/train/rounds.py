@@ -1,6 +1,6 @@
 """The protocol of rounds, without sockets, threads or clocks.
 
-Messages, reports and times go in; messages go to ``outbox``, events to ``events``. Each site is in
+Messages, reports and times go in, messages to ``outbox`` and ``events`` come out. Each site is in
 exactly one of these positions: behind (it fetches the state of a peer), leading (it is the first in
 order among those who are up to date), following, or alone. All positions are derived from what is
 known now, so that there is nothing to undo when a site dies.
@@ -8,7 +8,8 @@ known now, so that there is nothing to undo when a site dies.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from skep.train.codec import codec, last_codec
@@ -33,6 +34,7 @@ from skep.train.parts import (
 BEAT_S = 0.5
 STEADY_S = 0.3  # a site leads only after it has been the first in order for so long
 BEHIND_S = 1.5  # a peer that is ahead for so long: its result is not on its way, fetch
+SURELY_S = 30.0  # the same while data is arriving, of which it may be
 
 
 class Rounds:
@@ -50,7 +52,7 @@ class Rounds:
         self.me, self.state, self.options, self.index = me, state, options, index
         self.begun = state.round > 0  # any fragment of the model has had a round
         self.beats = True  # whether this object beats by itself
-        self.news = False  # a beat is due at once
+        self.news = self.receiving = False  # a beat is due at once; data has come in part
         self.called_last = self.quiet_since = 0.0  # of this fragment, of any: seen calls
         self.local = Local()
         self.views: dict[str, View] = {}
@@ -93,20 +95,18 @@ class Rounds:
     def received(self, site: str, message: Message, now: float) -> None:
         """Raises ``ValueError``, ``KeyError`` or ``TypeError`` for what is not of the protocol."""
         if site not in self.views:
-            return None
-        handlers = {
+            return
+        handlers: dict[Kind, Callable[[str, Message, float], None]] = {
             Kind.BEAT: self._on_beat,
             Kind.PART: self._on_part,
             Kind.RESULT: self._on_result,
             Kind.STATE: self._on_state,
+            Kind.STATE_REQUEST: self._donate,
+            Kind.CALL: self._on_call,
         }
-        if message.kind is Kind.STATE_REQUEST:
-            return self._donate(site)
-        if message.kind is Kind.CALL:
-            return self._on_call(site, message, now)
         if message.kind not in handlers:
             raise ValueError(f"{message.kind.name} in a running exchange")
-        return handlers[message.kind](site, message, now)
+        handlers[message.kind](site, message, now)
 
     def offered(self, part: Part, now: float) -> None:
         """The training loop answers ``wanted``."""
@@ -139,7 +139,7 @@ class Rounds:
     @property
     def told_as(self) -> str:
         """Changes with whatever a peer must be told again."""
-        return f"{self.state.digest}/{self.key.begun}"
+        return f"{self.state.digest}/{self.state.origin}/{self.key.begun}"
 
     def addresses(self) -> dict[str, str]:
         """Where the connected peers may be dialled."""
@@ -175,11 +175,17 @@ class Rounds:
         return self.local.pending + sum(view.local.pending for view in self.views.values())
 
     def _holds(self, view: View) -> bool:
-        return view.key is not None and view.key.digest == self.state.digest
+        key = view.key
+        return key is not None and (key.digest, key.origin) == (
+            self.state.digest,
+            self.state.origin,
+        )
 
     def _in_turn(self) -> list[str]:
         """This site and its peers in order of rank, beginning with another one per fragment."""
-        members = sorted([self.me, *(v.member for v in self.views.values())], key=_order)
+        members = sorted(
+            [self.me, *(v.member for v in self.views.values())], key=lambda member: member.order
+        )
         turn = self.index % len(members)
         return [member.site for member in members[turn:] + members[:turn]]
 
@@ -267,20 +273,7 @@ class Rounds:
     def _applied_round(self, result: Result, state: OuterState, now: float, took: float) -> None:
         self._shared = self._shared or len(result.merged) > 1
         self._announced = result.digest
-        self.closed.append(
-            {
-                "round": state.round,
-                "participants": len(result.merged),
-                "sites": sorted(result.merged),
-                "tokens": result.tokens,
-                "global_tokens": state.tokens,
-                "took_s": round(took, 3),
-                "since_last_s": round(now - self._applied, 3),
-                "momentum": result.outer.momentum,
-                "final": result.final,
-                "digest": state.digest,
-            }
-        )
+        self.closed.append(result.record(state, took, now - self._applied))
         self._adopt(state, now)
 
     # -- messages ---------------------------------------------------------------------------
@@ -339,7 +332,7 @@ class Rounds:
             self._lead.abandon()
             self._adopt(state, now)
 
-    def _donate(self, site: str) -> None:
+    def _donate(self, site: str, _message: Message, _now: float) -> None:
         self._send(site, state_message(self.state))
         self.views[site].holds = self.state.digest
         self._shared = True
@@ -347,7 +340,7 @@ class Rounds:
     # -- fetching and telling ---------------------------------------------------------------
 
     def _fetch_if_behind(self, now: float) -> None:
-        if self._fetching:
+        if self._fetching or self._same_start(now):
             return
         for site in self._in_turn():
             view = self.views.get(site)
@@ -355,9 +348,20 @@ class Rounds:
                 continue
             disputed = view.key.round == self.state.round > 0
             at_once = not disputed and (self.state.round == 0 or site == self._last_leader)
-            if at_once or now - view.ahead_since >= BEHIND_S:
+            patience = SURELY_S if self.receiving else BEHIND_S
+            if at_once or now - view.ahead_since >= patience:
                 self._fetch(site)
                 return
+
+    def _same_start(self, now: float) -> bool:
+        """Take over the origin of the same initial parameters, which need not be fetched."""
+        keys = [view.key for view in self.views.values() if view.key is not None]
+        alike = (k for k in keys if k.digest == self.state.digest and k.origin != self.state.origin)
+        better = next((key for key in alike if self._beyond(key)), None)
+        if better is None or self.state.round:
+            return False
+        self._adopt(replace(self.state, origin=better.origin), now)
+        return True
 
     def _fetch(self, site: str) -> None:
         self._fetching = site
@@ -394,7 +398,3 @@ class Rounds:
     def _send(self, site: str, message: Message) -> None:
         message.fields["fragment"] = self.index
         self.outbox.append((site, message))
-
-
-def _order(member: Member) -> tuple[int, str]:
-    return member.order

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LINK_SHARE = 0.7  # of an interval that an exchange may take
+FIRST_S = 5.0  # patience before anything was measured: nobody is blocked by waiting
 SMOOTH = 0.3  # weight of the newest measurement in a moving average
 
 
@@ -37,7 +38,7 @@ def patience(arrival_s: float | None, grace_s: float | None) -> float:
     """Seconds after the call for which a round waits for everyone."""
     if grace_s is not None:
         return grace_s
-    return 1.0 if arrival_s is None else min(max(2.0 * arrival_s + 0.25, 0.5), 60.0)
+    return FIRST_S if arrival_s is None else min(max(2.0 * arrival_s + 0.25, 0.5), 60.0)
 
 
 def may_close(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from skep.train.frames import (
@@ -13,13 +15,17 @@ from skep.train.frames import (
     HEAD,
     Assembler,
     FrameError,
+    Kind,
     Message,
     pack_message,
     parse_head,
 )
+from skep.train.window import Window
 
 TAG = 16  # bytes of keyed blake2b behind each frame after the handshake
-QUEUE_LIMIT = 64  # messages that may wait for a slow peer before the connection is given up
+CONTROL_LIMIT = 1 << 20  # bytes of one message of the first stream
+ACKNOWLEDGE = CHUNK  # bytes of data after which the sender is told
+QUEUE_LIMIT = 256  # messages that may wait for a slow peer before the connection is given up
 
 
 @dataclass(slots=True)
@@ -45,7 +51,11 @@ class _Seal:
 
 
 class Wire:
-    """Reads and writes messages. Before ``seal`` only small ones, for the handshake."""
+    """Reads and writes messages. Before ``seal`` only small ones, for the handshake.
+
+    After it messages are put into two queues that ``pump`` empties: what is small goes first, data
+    only as far as its window is open.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, traffic: Traffic
@@ -54,27 +64,58 @@ class Wire:
         self._out: _Seal | None = None
         self._in: _Seal | None = None
         self._frame_limit = HANDSHAKE_LIMIT
-        self._assembler = Assembler(HANDSHAKE_LIMIT)
-        self._waiting = 0
-        self._lock = asyncio.Lock()
-        self.heard = asyncio.get_running_loop().time()
+        self._assemblers = {False: Assembler(HANDSHAKE_LIMIT), True: Assembler(0)}
+        self._control: deque[Message] = deque()
+        self._data: deque[Iterator[bytes]] = deque()
+        self._wake, self._done = asyncio.Event(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._got = self._told = 0  # bytes of data received, and acknowledged
+        self.window = Window()
+        self.heard = self._loop.time()
 
     def seal(self, send_key: bytes, receive_key: bytes, limit: int) -> None:
         """From here on every frame carries a tag, and messages may have ``limit`` bytes."""
         self._out, self._in = _Seal(send_key), _Seal(receive_key)
-        self._frame_limit, self._assembler = CHUNK, Assembler(limit)
+        self._frame_limit = CHUNK
+        self._assemblers = {False: Assembler(CONTROL_LIMIT), True: Assembler(limit)}
 
     async def send(self, message: Message) -> None:
-        """Write a message. Raises ``ConnectionError`` when the peer does not take it."""
-        if self._waiting >= QUEUE_LIMIT:
+        """Write a message of the handshake at once."""
+        for frame in pack_message(message):
+            await self._write(frame)
+
+    def put(self, message: Message) -> None:
+        """Queue a message. Raises ``ConnectionError`` when the peer does not take them."""
+        if max(len(self._control), len(self._data)) >= QUEUE_LIMIT:
             raise ConnectionError("too slow: its messages pile up")
-        self._waiting += 1
-        try:
-            async with self._lock:
-                for frame in pack_message(message):
+        if _in_order(message):
+            self._data.append(pack_message(message, data=True))
+        else:
+            self._control.append(message)
+        self._done.clear()
+        self._wake.set()
+
+    async def pump(self) -> None:
+        """Write what is queued, for ever. Raises ``OSError`` when the connection is lost."""
+        while True:
+            if self._control:
+                for frame in pack_message(self._control.popleft()):
                     await self._write(frame)
-        finally:
-            self._waiting -= 1
+            elif self._data and self.window.open:
+                await self._write_data()
+            else:
+                if not self._data and self.window.sent == self.window.acknowledged:
+                    self._done.set()
+                await self._wake.wait()
+                self._wake.clear()
+
+    async def _write_data(self) -> None:
+        frame = next(self._data[0], None)
+        if frame is None:
+            self._data.popleft()
+            return
+        self.window.put(len(frame), self._loop.time())
+        await self._write(frame)
 
     async def _write(self, frame: bytes) -> None:
         data = frame + self._out.tag(frame) if self._out else frame
@@ -92,20 +133,40 @@ class Wire:
                 tag = await self._read(TAG)
                 if not hmac.compare_digest(self._in.tag(head_bytes + body), tag):
                     raise FrameError("a frame that the peer did not write")
-            message = self._assembler.feed(head, body)
-            if message is not None:
+            message = self._assemblers[head.data].feed(head, body)
+            if head.data:
+                self._acknowledge(HEAD.size + head.length, head.more)
+            if message is not None and message.kind is Kind.GOT:
+                self.window.acknowledge(int(message.fields["got"]), self._loop.time())
+                self._wake.set()
+            elif message is not None:
                 return message
+
+    def _acknowledge(self, count: int, more: bool) -> None:
+        self._got += count
+        if not more or self._got - self._told >= ACKNOWLEDGE:
+            self._told = self._got
+            self.put(Message(Kind.GOT, {"got": self._got}))
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a message of data has come in part."""
+        return self._assemblers[True].busy
 
     async def _read(self, count: int) -> bytes:
         data = await self._reader.readexactly(count)
         self._traffic.received += len(data)
-        self.heard = asyncio.get_running_loop().time()
+        self.heard = self._loop.time()
         return data
 
     async def close_flushed(self) -> None:
-        """Close when all that was queued before is with the operating system."""
-        async with self._lock:
-            self._writer.close()
+        """Close when the peer has all data that was queued before, or is gone.
+
+        Not earlier: a socket that is closed with acknowledgements unread resets the connection,
+        and what was on its way is lost.
+        """
+        await self._done.wait()
+        self._writer.close()
         await self._writer.wait_closed()
 
     def close(self) -> None:
@@ -113,4 +174,12 @@ class Wire:
 
     def abort(self) -> None:
         """Close at once, without flushing."""
+        self._done.set()
         self._writer.transport.abort()
+
+
+def _in_order(message: Message) -> bool:
+    """Whether a message must not overtake those before it: payloads, news about them, the end."""
+    if message.kind is Kind.BEAT:
+        return bool(message.fields.get("keys"))
+    return message.kind in (Kind.PART, Kind.RESULT, Kind.STATE, Kind.LEAVE)

@@ -1,0 +1,174 @@
+"""One model over slow links: skep.train beside torch DDP, torchft and hivemind, in one go.
+
+    python benchmarks/train.py [--only NAMES] [--rates 100,10,1] [--steps N] [--json FILE]
+
+Sites are network namespaces (root), links are shaped by tbf in both directions, and each step is
+padded to the time of a virtual chip, so that the network and not the noise of this machine is
+measured. ``share`` is the ideal time (steps times chip time) over the wall time; ``calm`` the same
+without the seconds in which the machine was too slow for the chip (contention, which is told).
+Bytes are the kernel's counter of the site's link, headers and control included. The peers live in
+an environment of their own that is made under build/peers on first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent / "sites"))
+import net
+
+ROOT = Path(__file__).parents[1]
+PEERS = ROOT / "build/peers"
+H = 20
+
+
+@dataclass(frozen=True)
+class System:
+    """What is measured: a script under benchmarks/sites and its settings."""
+
+    name: str
+    script: str
+    how: dict[str, Any]
+    foreign: bool = False
+
+
+SYSTEMS = [
+    System("skep int4", "with_skep.py", {"codec": "int4", "interval_steps": H}),
+    System("skep int2", "with_skep.py", {"codec": "int2", "interval_steps": H}),
+    System("skep sparse", "with_skep.py", {"codec": "sparse", "interval_steps": H}),
+    System("skep chosen", "with_skep.py", {}),
+    System("ddp fp16", "with_ddp.py", {"fp16": True}),
+    System("torchft", "with_torchft.py", {"fragments": 1}, True),
+    System("torchft stream", "with_torchft.py", {"fragments": 2, "delay": 5}, True),
+    System(
+        "torchft long",
+        "with_torchft.py",
+        {"fragments": 2, "delay": 8, "timeout": 600, "init_sync": False},
+        True,
+    ),
+]
+
+
+def peers() -> str:
+    """The Python of the peers' environment, made if it is not there yet."""
+    python = PEERS / "bin/python"
+    if not (PEERS / "made").exists():
+        import torch
+
+        version = torch.__version__
+        venv.create(PEERS, with_pip=True)
+        install = [python, "-m", "pip", "install", "-q", f"torch=={version}"]
+        subprocess.run([*install, "numpy", "torchft==0.2.0", "hivemind==1.1.12"], check=True)
+        (PEERS / "made").touch()
+    return str(python)
+
+
+def measure(
+    system: System, mbit: float | None, steps: int, chosen: argparse.Namespace, seed: int = 1
+) -> list[dict[str, Any]]:
+    """The figures of each site; an empty list when a site did not end in time."""
+    python = peers() if system.foreign else sys.executable
+    with net.Net(chosen.sites, mbit) as made, tempfile.TemporaryDirectory() as folder:
+        running, outs = [], []
+        for site in range(chosen.sites):
+            out = Path(folder) / f"{site}.json"
+            words = ["--site", site, "--hosts", ",".join(made.hosts), "--steps", steps]
+            words += ["--step-s", chosen.step_s, "--seed", seed, "--how", json.dumps(system.how)]
+            words += ["--out", out, *(["--curve"] if chosen.curve else [])]
+            script = Path(__file__).parent / "sites" / system.script
+            log = Path(folder) / f"{site}.log"
+            running.append(made.start(site, python, str(script), *map(str, words), log=log))
+            outs.append(out)
+        end = time.monotonic() + chosen.limit
+        for site, process in enumerate(running):
+            try:
+                process.wait(max(end - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            if not outs[site].exists():
+                print((Path(folder) / f"{site}.log").read_text()[-1500:], file=sys.stderr)
+        return [json.loads(out.read_text()) for out in outs if out.exists()]
+
+
+def row(name: str, rate: float | None, sites: list[dict[str, Any]]) -> None:
+    link = "none" if rate is None else f"{rate:g}"
+    if not sites:
+        print(f"{name:<16} {link:>6}  did not end in time", flush=True)
+        return
+    mean = {k: statistics.mean(s[k] for s in sites) for k in sites[0] if _number(sites[0][k])}
+    blocked = f"{mean['blocked_s']:.3f}" if "blocked_s" in mean else "-"
+    print(
+        f"{name:<16} {link:>6} {mean['share']:>7.3f} {mean['share_without_contention']:>7.3f} "
+        f"{mean['contention_s']:>8.2f} {blocked:>9} {mean['bytes_per_token']:>9.1f} "
+        f"{mean['heldout']:>8.4f} {mean.get('round', mean.get('committed', 0)):>7.0f}",
+        flush=True,
+    )
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="skep int4,ddp fp16", help="systems, with commas; all")
+    parser.add_argument("--rates", default="100,1", help="Mbit/s, with commas; 0: not shaped")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--sites", type=int, default=2)
+    parser.add_argument("--step-s", type=float, default=0.4)
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds that one run may take")
+    parser.add_argument("--curve", action="store_true", help="held-out loss every ten steps")
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print one row per system and rate."""
+    chosen = options()
+    if reason := net.possible():
+        print(f"skipped: {reason}")
+        return
+    wanted = [name.strip() for name in chosen.only.split(",")]
+    print(
+        f"{'system':<16} {'Mbit/s':>6} {'share':>7} {'calm':>7} {'contend s':>8} {'blocked s':>9} "
+        f"{'B/token':>9} {'heldout':>8} {'rounds':>7}"
+    )
+    figures: dict[str, Any] = {}
+    for system in SYSTEMS:
+        if wanted != ["all"] and system.name not in wanted:
+            continue
+        for rate in (float(text) or None for text in chosen.rates.split(",")):
+            sites = measure(system, rate, chosen.steps, chosen)
+            row(system.name, rate, sites)
+            figures |= named(system.name, rate, sites)
+            figures.setdefault("raw", []).append([system.name, rate, sites])
+    if chosen.json:
+        Path(chosen.json).write_text(json.dumps(figures, indent=2))
+
+
+def named(name: str, rate: float | None, sites: list[dict[str, Any]]) -> dict[str, float]:
+    """The flat figures that others read."""
+    if not sites:
+        return {}
+    share = statistics.mean(site["share_without_contention"] for site in sites)
+    size = statistics.mean(site["bytes_per_token"] for site in sites)
+    link = "unshaped" if rate is None else f"{rate:g}mbit"
+    key = name.replace(" ", "_")
+    found = {f"ideal_share_{link}_{key}": share, f"bytes_per_token_{key}": size}
+    if name == "skep int4":
+        found |= {f"ideal_share_{link}": share, "bytes_per_token_int4": size}
+    return found
+
+
+if __name__ == "__main__":
+    main()
