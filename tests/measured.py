@@ -5,9 +5,15 @@ Eligible are rows with a layout, a batch and a step time. Not eligible, and why:
 
 - confidence "memory" or "low": no source was confirmed;
 - MFU outside 0.05 to 0.65 (trap c: totals that look like per card), except beyond 32k tokens;
-- hybrid models (state space layers): other maths; MegaScale's own rows (parallel block, sliding
-  window, LAMB): other maths; TPUs: one row;
+- other maths: hybrid models (state space layers), fine-tuning (group "other" of Megatron-Bridge),
+  MegaScale's own rows (parallel block, sliding window, LAMB) and its figure 9;
+- one TPU row with a layout: nothing to hold out;
 - layouts that do not divide (chips != tp pp dp cp, batch, heads).
+
+ModelLink's layouts are of the script at that commit, not provably of the run (trap b); they stay.
+NVFP4 or FP8 (trap d) is taken as the table says. Where a source leaves the micro-batch open, 1 to 8
+are tried, and where it says "interleaved" without a number, stages that divide: the fastest by the
+model counts. Recomputation that is not told is none; memory of such rows is not judged.
 """
 
 from __future__ import annotations
@@ -23,21 +29,28 @@ from skep.planner.layout import Layout
 
 FACTS = Path(__file__).parents[1].parent / "shared/facts/runs"
 
-CHIPS = {
-    "A100-80GB-SXM": "a100-sxm-80gb",
-    "A100-80GB-SXM (paper: NVIDIA Ampere)": "a100-sxm-80gb",
-    "A100-40GB-SXM": "a100-sxm-40gb",
-    "H100-80GB-SXM": "h100-sxm",
-    "H100-96GB-HBM2e (500W cap)": "h100-sxm-500w",
-    "H200-141GB-SXM": "h200-sxm",
-    "H800-80GB": "h800-sxm",
-    "B200": "b200-sxm",
-    "B300": "b300-sxm",
-    "GB200": "gb200-nvl72",
-    "GB300": "gb300-nvl72",
-    "Ascend 910B (Atlas 900 A2 PODc)": "ascend-910b2",
-    "Ascend 910C (Atlas 900 A3 SuperPoD)": "ascend-910c",
-}
+CHIPS = (  # the first that matches counts
+    (r"^A100-80GB|^A100 80GB", "a100-sxm-80gb"),
+    (r"^A100-40GB|^A100 40GB", "a100-sxm-40gb"),
+    (r"^A800", "a800-sxm-80gb"),
+    (r"^H100-96GB.*500 ?W", "h100-sxm-500w"),
+    (r"^H100", "h100-sxm"),
+    (r"^H200", "h200-sxm"),
+    (r"^H800", "h800-sxm"),
+    (r"^H20\b", "h20"),
+    (r"^GB200", "gb200-nvl72"),
+    (r"^GB300", "gb300-nvl72"),
+    (r"^B200", "b200-sxm"),
+    (r"^B300", "b300-sxm"),
+    (r"^Ascend 910B", "ascend-910b2"),
+    (r"^Ascend 910C", "ascend-910c"),
+    (r"MI250X", "mi250x"),
+    (r"MI300X", "mi300x"),
+    (r"MI325X", "mi325x"),
+    (r"MI355X", "mi355x"),
+    (r"^Gaudi ?2", "gaudi-2"),
+    (r"^Gaudi ?3", "gaudi-3"),
+)
 GBIT = 1e9 / 8
 # bytes/s of NIC per chip where the source says that its system differs from the catalogue.
 NICS = {"BLOOM": 50 * GBIT, "vTrain": 100 * GBIT, "MosaicML A100": 200 * GBIT}
@@ -90,7 +103,8 @@ def read(row: dict[str, str], timed: bool = True) -> Run | None:
     """One row, ``None`` where it is not eligible. ``timed`` false: rows without a time, too."""
     step = row["measured_step_time_s"] or row["derived_step_time_s"]
     needed = ("layers", "hidden", "heads", "kv_heads", "ffn", "seq_len", "tp", "pp", "global_batch")
-    if row["chip"] not in CHIPS or any(not row[name] for name in needed):
+    chip = _chip(row["chip"])
+    if chip is None or any(not row[name] for name in needed):
         return None
     if (timed and not step) or row["confidence"].startswith(("memory", "low")):
         return None
@@ -113,7 +127,7 @@ def read(row: dict[str, str], timed: bool = True) -> Run | None:
         id=row["id"],
         family=family,
         group=row["group"],
-        chip=CHIPS[row["chip"]],
+        chip=chip,
         stack=_stack(row, family),
         work=work,
         layouts=layouts,
@@ -123,6 +137,10 @@ def read(row: dict[str, str], timed: bool = True) -> Run | None:
         chips=int(row["n_chips"]),
         stated=bool(row["recompute"]),
     )
+
+
+def _chip(name: str) -> str | None:
+    return next((kind for pattern, kind in CHIPS if re.search(pattern, name)), None)
 
 
 def _believable(row: dict[str, str]) -> bool:
@@ -237,7 +255,16 @@ def _stack(row: dict[str, str], family: str) -> str:
         return "fsdp-compiled" if compiled else "fsdp"
     if family == "Megatron-Bridge" and re.search(r"\[26\.0[6-9]", row["source"]):
         return "megatron-core-26.06"
-    return STACKS.get(family, "megatron-core")
+    return STACKS.get(family) or _usual_stack(row)
+
+
+def _usual_stack(row: dict[str, str]) -> str:
+    """Of a source that the rules do not name: by what it runs on and how."""
+    if row["chip"].startswith("Ascend"):
+        return "mindspeed"
+    if row["zero"].startswith("3") and row["pp"] == "1":
+        return "fsdp"
+    return "megatron-2021" if row["dtype"] == "fp16" else "megatron-core"
 
 
 def _layouts(row: dict[str, str], work: Workload) -> Iterator[Layout]:
@@ -266,8 +293,15 @@ def _layouts(row: dict[str, str], work: Workload) -> Iterator[Layout]:
                 zero=_zero(row["zero"]),
                 sequence_parallel=_sequence_parallel(row, family),
                 overlap_tp=_overlap_tp(row, family),
-                overlap_dp=family in OVERLAPPED or row["zero"].startswith("3"),
+                overlap_dp=_overlap_dp(row, family),
             )
+
+
+def _overlap_dp(row: dict[str, str], family: str) -> bool:
+    """By the source; of one that the rules do not name: not in fp16 (before 2022), else yes."""
+    if row["zero"].startswith("3") or family in OVERLAPPED:
+        return True
+    return family not in STACKS and row["dtype"] != "fp16"
 
 
 OVERLAPPED = {
@@ -312,7 +346,9 @@ def _zero(text: str) -> int:
 def _sequence_parallel(row: dict[str, str], family: str) -> bool:
     if family == "Korthikanti":
         return "sequence" in row["recompute"]
-    return family not in {"Narayanan SC21", "vTrain", "BLOOM", "MT-NLG"}
+    if family in {"Narayanan SC21", "vTrain", "BLOOM", "MT-NLG"}:
+        return False
+    return family in OVERLAPPED or family in STACKS or row["dtype"] != "fp16"
 
 
 def _overlap_tp(row: dict[str, str], family: str) -> bool:

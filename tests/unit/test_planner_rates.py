@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from skep.data.efficiency import facts
 from skep.errors import InputError
 from skep.model.chip import Chip
+from skep.model.workload import Experts, Workload
 from skep.planner.lowcomm import (
     data_parallel_bytes_per_token,
     lowcomm_bytes_per_token,
     mesh_bytes,
     ring_bytes,
 )
-from skep.planner.rates import chip_equivalents, relative_speed, speed
+from skep.planner.rates import (
+    chip_equivalents,
+    relative_speed,
+    relative_sustained,
+    speed,
+    sustained,
+)
 
 FAST, SLOW = Chip(kind="fast", peak_flops=4e12), Chip(kind="slow", peak_flops=1e12)
 HELD = Chip(kind="held", peak_flops=4e12, held_to=2e12)
@@ -55,3 +63,18 @@ def test_averaging_rarely_and_in_few_bits_saves_their_product() -> None:
 def test_no_tokens_and_no_interval_are_refused(tokens: float, interval: int) -> None:
     with pytest.raises(InputError, match="allowed"):
         lowcomm_bytes_per_token(1000, 3, tokens, interval)
+
+
+def test_what_a_chip_is_worth_depends_on_the_job() -> None:
+    small = Workload(name="s", layers=12, hidden=768, heads=12, kv_heads=12, head_dim=64, ffn=3072,
+                     vocab=50257, seq_len=1024, global_batch=8)  # fmt: skip
+    large = small.model_copy(update={"hidden": 8192, "heads": 64, "kv_heads": 64, "head_dim": 128,
+                                     "ffn": 28672, "layers": 80})  # fmt: skip
+    eight = large.model_copy(update={"dtype": "fp8"})
+    experts = large.model_copy(update={"moe": Experts(count=64, topk=4, ffn=2048)})
+    h100, a100 = facts("h100-sxm"), facts("a100-sxm-80gb")
+    assert sustained(small, h100) < sustained(large, h100) < 989e12
+    assert sustained(experts, h100) < sustained(large, h100)
+    assert 2.0 < relative_sustained(large, h100, a100) < 3.2
+    assert relative_sustained(small, h100, a100) < relative_sustained(large, h100, a100)
+    assert relative_sustained(eight, h100, a100) > relative_sustained(large, h100, a100)
