@@ -69,6 +69,16 @@ def test_a_chip_that_was_never_measured(capsys: Capture) -> None:
     assert "guessed" in text
 
 
+def test_a_format_that_the_chip_lacks_is_told(capsys: Capture) -> None:
+    text = told(capsys, "llama-3-8b", "--on", "64xascend-910c", "--dtype", "fp8")
+    assert "products in 16 bits: ascend-910c has no fp8" in text
+
+
+def test_a_part_of_the_layout_can_be_fixed(capsys: Capture) -> None:
+    found = data(capsys, "llama-3-8b", *ON, "--layout", "tp=4,pp=2", "--layout", "zero=1")
+    assert [found["layout"][name] for name in ("tp", "pp", "zero")] == [4, 2, 1]
+
+
 def test_serving(capsys: Capture) -> None:
     found = data(capsys, "deepseek-r1", "--on", "cloudmatrix-384", "--serve", "--tpot", "50ms")
     assert found["tokens_per_s_low"] < found["tokens_per_s"] < found["tokens_per_s_high"]
@@ -146,6 +156,14 @@ BAD = [
     (["llama-3-405b", "--on", "1xh100-sxm", "--serve"], "allowed: 8 chips or more"),
     (["llama-3-8b", *ON, "--serve", "--tpot", "1ms"], "no batch is in time"),
     (["llama-3-405b", "--on", "8xh100-sxm"], "llama-3-405b"),
+    (
+        ["gpt-3-175b", *ON, "--layout", "tp=7"],
+        "the 96 heads cannot be split by a tensor degree of 7",
+    ),
+    (["llama-3-8b", *ON, "--layout", "tq=4"], "--layout: got 'tq=4'; allowed: tp, pp"),
+    (["llama-3-8b", *ON, "--layout", "recompute=most"], "recompute = none, selective"),
+    (["llama-3-8b", *ON, "--stack", "megatron-cor"], "did you mean 'megatron-core'?"),
+    (["llama-3-8b", "--on", "8xh20+8xh100-sxm"], "allowed: one kind of chip; several kinds"),
     (["calibrate"], "RUNS: got None"),
     (["llama-3-8b", "x.csv", *ON], "RUNS: got 'x.csv'"),
 ]
@@ -163,8 +181,8 @@ def test_bad_input(capsys: Capture, words: list[str], says: str) -> None:
 def test_a_model_that_fits_nowhere_says_what_would(capsys: Capture) -> None:
     assert main(["plan", "llama-3-405b", "--on", "8xh100-sxm"]) == 2
     error = capsys.readouterr().err
-    assert "GB" in error
-    assert "chips" in error
+    assert "the leanest needs" in error
+    assert "allowed: 128 chips or more" in error
 
 
 RUNS = "chip,model,chips,tp,step_s\n"

@@ -10,18 +10,20 @@ from skep.data import catalogue
 from skep.errors import InputError
 from skep.files.workload import load_model
 from skep.model.chip import Chip
+from skep.model.measured import Measured
 from skep.model.workload import Workload
 from skep.planner.answer import Estimate, Ranking
 from skep.planner.bill import Prices
 from skep.planner.calibrate import Run, calibrate
 from skep.planner.chip import ChipFacts, Efficiency
 from skep.planner.layout import Layout
-from skep.planner.learning import Correction
+from skep.planner.learning import Correction, learnt
 from skep.planner.match import band, least, ratio, side
 from skep.planner.sites import Exchange
 from skep.planner.sweep import sweep
-from skep.planner.training import Conditions, Link, Tools, busy_share, together, train
-from skep.planner.words import amount, digits, layout_words, span, time_words
+from skep.planner.training import Conditions, Link, Tools, busy_share, learning, together, train
+from skep.planner.unknown import fill
+from skep.planner.words import amount, digits, layout_words, span, time_span, time_words
 
 CHIPS, SYSTEMS = catalogue.chips(), catalogue.systems()
 WORK = load_model("llama-3-8b").workload
@@ -119,6 +121,22 @@ class TestTraining:
         assert found.step == pytest.approx(2 * plan().step)
         assert found.mfu == pytest.approx(plan().mfu / 2)
 
+    def test_runs_of_this_model_and_of_others_teach(self) -> None:
+        plain = plan(chips=64)
+
+        def taught(name: str, flops: float) -> float:
+            run = Measured(
+                job="j", name=name, run=name, site="s", chip="h100-sxm", chips=64, steps=99,
+                step=1.5 * plain.step * flops, tokens=float(WORK.tokens_per_step),
+                flops=flops * WORK.flops_per_token() * WORK.tokens_per_step / 64,
+            )  # fmt: skip
+            correct = learning([run], WORK, TOOLS, learnt)
+            found = train(WORK, H100, 64, CHIPS.values(), Conditions(), TOOLS, correct)
+            return found.step / plain.step
+
+        assert taught(WORK.name, 1.0) == pytest.approx(1.5 ** (7 / 8))
+        assert taught("another", 3.0) == pytest.approx(1.5 ** (1 / 2))
+
     def test_sums(self) -> None:
         assert busy_share({"products": 3.0, "bubble": 1.0}) == 0.75
         assert together(1.2, 1.0) == pytest.approx(1.2)
@@ -132,10 +150,10 @@ class TestMatch:
         assert least(lambda _: 1.0, 2.0, 8, most=1024) is None
 
     def test_sides_and_bands(self) -> None:
-        target = side(H100, 8, (10.0, 9.0, 12.0), "calibrated", "", Prices(), SYSTEMS)
-        other = side(
-            CHIPS["ascend-910c"], 768, (10.0, 5.0, 15.0), "few rows", "", Prices(), SYSTEMS
-        )
+        strong, weak = (fill(c, CHIPS.values()) for c in (H100, CHIPS["ascend-910c"]))
+        target = side(strong, 8, (10.0, 9.0, 12.0), "calibrated", "", Prices(), SYSTEMS)
+        other = side(weak, 768, (10.0, 5.0, 15.0), "few rows", "", Prices(), SYSTEMS)
+        assert not other.gaps  # whole systems have a price
         assert other.cabinets == 32
         assert other.price == pytest.approx((16.4e6, 16.4e6))
         fewer, more = band(target, [other])
@@ -191,6 +209,10 @@ class TestWords:
         assert [time_words(s) for s in (0.0123, 4.2, 300, 9000, 864000)] == [
             "12.3 ms", "4.2 s", "5 min", "2.5 h", "10 days",
         ]  # fmt: skip
+
+    def test_ranges_of_time(self) -> None:
+        assert time_span(155_000, 228_000) == "1.79 to 2.64 days"
+        assert time_span(0.005, 0.0071) == "5 to 7.1 ms"
 
     def test_layouts(self) -> None:
         text = layout_words(Layout(tp=8, pp=4, dp=2, virtual=3, recompute="full", zero=3))

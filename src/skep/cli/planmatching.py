@@ -146,14 +146,13 @@ def _side(
         text = f"{plan.used // way.instance.chips:,} x {way.instance.chips} chips, {plan.precision}"
         rates = (plan.rate, plan.low, plan.high)
         return side(
-            plan.filled.chip, chips, rates, way.instance.status, text, prices, systems,
-            gaps=plan.filled.gaps,
+            plan.filled, chips, rates, way.instance.status, text, prices, systems
         )  # fmt: skip
     done = _train(ask, work, fleet, chips)
     kept.append(done)
     low, high = (value * done.goodput.share for value in done.speed_range)
     return side(
-        done.filled.chip,
+        done.filled,
         chips,
         (done.real_rate, low, high),
         done.best.status,
@@ -161,7 +160,6 @@ def _side(
         prices,
         systems,
         done.busy,
-        done.filled.gaps,
     )
 
 
@@ -211,7 +209,7 @@ def _row(sides: Sequence[Side], of: Alternative | None) -> list[str]:
     return [
         count,
         spread,
-        *(_or(total(sides, name), "W") for name in ("chip", "system", "facility")),
+        *(_watts(sides, name) for name in ("chip", "system", "facility")),
         "not known" if (c := _cabinets(sides)) is None else digits(c),
         "not known" if low is None or high is None else usd_words(low, high),
     ]
@@ -251,8 +249,13 @@ def _middle(sides: Sequence[Side]) -> float | None:
     return None if low is None or high is None else (low + high) / 2
 
 
-def _or(value: float | None, unit: str) -> str:
-    return "not known" if value is None else amount(value, unit)
+def _watts(sides: Sequence[Side], name: str) -> str:
+    """Power; with ~ before it where that of a chip is a guess."""
+    value = total(sides, name)
+    if value is None:
+        return "not known"
+    field = "chip_power" if name == "chip" else "busy_power"
+    return ("~" if any(field in one.guessed for one in sides) else "") + amount(value, "W")
 
 
 def _layouts(match: Match) -> Table:

@@ -116,6 +116,9 @@ def tools(
 
 def plan_on(ask: Ask, on: str) -> Shown:
     """The answer to ``--on``."""
+    if "+" in on:
+        allowed = "allowed: one kind of chip; several kinds together: --match CHIPS --with A+B"
+        raise InputError("--on", on, allowed)
     fleet = parse_fleet(on, ask.chips, systems(), "--on")
     return _serving(ask, fleet) if ask.serve else _training(ask, fleet)
 

@@ -68,7 +68,7 @@ def _lines(model: Model, plan: Training, under: Conditions) -> list[tuple[str, s
         ("power", power_words(plan.bill.power, under.prices, plan.filled)),
         *_bill(plan.bill, under.prices, work.tokens is not None),
         *([("learnt", str(plan.correction))] if plan.correction.same_chip else []),
-        *(("assumed", word) for word in model.assumed),
+        *(("assumed", word) for word in (*model.assumed, *_wider(plan))),
         *(("not published", gap) for gap in plan.filled.gaps),
     ]
 
@@ -80,6 +80,16 @@ def _model(model: Model) -> str:
         f"{amount(work.parameters, '', 4).strip()} parameters{active}, {work.dtype}; a step is "
         f"{work.global_batch:,} x {work.seq_len:,} tokens"
     )
+
+
+def _wider(plan: Training) -> list[str]:
+    """What the chip computes in where it lacks the number format of the training."""
+    lacks = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4"}.get(plan.work.dtype)
+    chip = plan.filled.chip
+    if lacks is None or chip.peak(lacks) or chip.held_to:
+        return []
+    instead = "8 bits" if lacks == "fp4" and chip.peak("fp8") else "16 bits"
+    return [f"products in {instead}: {chip.kind} has no {lacks}"]
 
 
 def _per_site(sites: int) -> str:

@@ -10,6 +10,7 @@ from skep.model.chip import Chip
 from skep.model.fact import System
 from skep.planner.bill import Power, Prices, power
 from skep.planner.training import together
+from skep.planner.unknown import Filled
 
 NODE = 8
 MOST = 4_194_304
@@ -33,6 +34,7 @@ class Side:
     cabinets: float | None
     price: tuple[float, float] | None
     gaps: tuple[str, ...] = ()
+    guessed: frozenset[str] = frozenset()  # fields of the chip that are not published
     busy: float = 1.0
 
 
@@ -101,7 +103,7 @@ def band(target: Side, sides: Iterable[Side]) -> tuple[float, float]:
 
 
 def side(
-    chip: Chip,
+    filled: Filled,
     chips: int,
     rates: tuple[float, float, float],
     status: str,
@@ -109,10 +111,14 @@ def side(
     prices: Prices,
     systems: Mapping[str, System],
     busy: float = 1.0,
-    gaps: tuple[str, ...] = (),
 ) -> Side:
     """A side with its power, space and price. ``rates`` are the rate, and low and high."""
     rate, low, high = rates
+    chip, guessed, gaps = filled.chip, filled.fields, filled.gaps
+    sold = _sold(chip.kind, systems)
+    if sold is not None:  # whole systems have a price: the chip's own is not needed
+        guessed -= {"price_low"}
+        gaps = tuple(gap for gap in gaps if not gap.startswith("price"))
     return Side(
         chip=chip,
         chips=chips,
@@ -123,8 +129,9 @@ def side(
         layout=layout,
         power=power(chip, chips, busy, prices),
         cabinets=_cabinets(chip.kind, chips, systems),
-        price=_price(chip, chips, systems),
+        price=(sold * chips, sold * chips) if sold is not None else _price(chip, chips),
         gaps=gaps,
+        guessed=guessed,
         busy=busy,
     )
 
@@ -143,12 +150,13 @@ def _cabinets(kind: str, chips: int, systems: Mapping[str, System]) -> float | N
     return None
 
 
-def _price(chip: Chip, chips: int, systems: Mapping[str, System]) -> tuple[float, float] | None:
-    """Of whole systems where their price is known, else of the chips alone."""
-    for system in _system_of(chip.kind, systems):
-        each = system.per_chip(system.price)
-        if each is not None:
-            return each * chips, each * chips
+def _sold(kind: str, systems: Mapping[str, System]) -> float | None:
+    """USD of one chip in a system whose price is known."""
+    each = (system.per_chip(system.price) for system in _system_of(kind, systems))
+    return next((price for price in each if price is not None), None)
+
+
+def _price(chip: Chip, chips: int) -> tuple[float, float] | None:
     if chip.price_low is None or chip.price_high is None:
         return None
     return chip.price_low * chips, chip.price_high * chips

@@ -18,7 +18,7 @@ from skep.planner.bill import Bill, Prices, bill
 from skep.planner.chip import ChipFacts
 from skep.planner.goodput import Failing, Goodput, goodput
 from skep.planner.layout import Layout
-from skep.planner.learning import Correction
+from skep.planner.learning import Correction, same_model
 from skep.planner.sites import Exchange, Round, round_of
 from skep.planner.unknown import SPEED, Filled, fill
 
@@ -208,8 +208,8 @@ def learning(
             batch = max(run.chips, round(run.tokens / work.seq_len))
             sized = work.model_copy(update={"global_batch": batch})
             found = tools.quick(sized, facts, run.chips).best.step
-            scale = run.tokens * run.flops_per_token
-            return found * scale / (sized.tokens_per_step * sized.flops_per_token())
+            alike = 1.0 if same_model(run, work) else run.flops_per_token / work.flops_per_token()
+            return found * alike * run.tokens / sized.tokens_per_step
 
         return learnt(kept, facts.kind, work, best.chips, predict)
 

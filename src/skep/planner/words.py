@@ -9,6 +9,9 @@ _SI = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)
 
 RECOMPUTED = {"selective": "scores", "alternate": "every other layer", "full": "all layers"}
 
+_TIMES = (("years", 3.156e7), ("days", 86400.0), ("h", 3600.0), ("min", 60.0))
+_MS = ("ms", 1e-3)
+
 
 def layout_words(at: Layout) -> str:
     """``tp 8, pp 16 x 4, dp 128, …`` with everything that is not 1 or off."""
@@ -53,17 +56,19 @@ def span(low: float, high: float, unit: str, count: int = 2) -> str:
 
 def time_words(seconds: float) -> str:
     """s, min, h, days or years, three digits at most."""
-    for unit, scale in (("years", 3.156e7), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * scale:
-            return f"{digits(seconds / scale)} {unit}"
-    return f"{digits(seconds)} s" if seconds >= 1 else f"{digits(seconds * 1e3)} ms"
+    unit, scale = _time_unit(seconds)
+    return f"{digits(seconds / scale)} {unit}"
 
 
 def time_span(low: float, high: float) -> str:
-    """A range of times, with one unit where it is one: ``6.4 to 9.4 days``."""
-    first, last = time_words(low), time_words(high)
-    number, _, unit = first.partition(" ")
-    return f"{number} to {last}" if last.endswith(f" {unit}") else f"{first} to {last}"
+    """A range of times in the unit of the longer: ``6.4 to 9.4 days``."""
+    unit, scale = _time_unit(high)
+    return f"{digits(low / scale)} to {digits(high / scale)} {unit}"
+
+
+def _time_unit(seconds: float) -> tuple[str, float]:
+    """The unit that people would say it in, and its s."""
+    return next((u for u in _TIMES if seconds >= 2 * u[1]), ("s", 1.0) if seconds >= 1 else _MS)
 
 
 def usd_words(low: float, high: float) -> str:

@@ -29,6 +29,7 @@ PARTS = {
 WAITING = ("#c2571a", "#d98344", "#e6a777", "#b3254f", "#cf6f8d", "#8a6d1d", "#b39a55", "#9aa1a9")
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "skep",
+    "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10.0,
     "text.color": INK,
