@@ -82,6 +82,7 @@ class Replay:
         self.steps = 0
         self.tasks: dict[int, Task] = {}
         self._order = 0
+        self._gangs = False  # runs of a gang are ready: the control plane must say go
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._arrived = 0  # rows of the trace that were submitted
         self._times: list[float] = (trace.submit + self.start).tolist()
@@ -100,14 +101,17 @@ class Replay:
         for fault in broken:
             self.at(self.start + fault.at, self.outages.begin, fault)
 
-    def run(self, progress: Callable[[int, float], None] | None = None) -> None:
-        """Replay until nothing is left to do. ``progress`` hears (jobs that ended, time)."""
+    def run(self, progress: Callable[[int, float], None] | None = None, until: float = INF) -> None:
+        """Replay until nothing is left to do, or ``until`` s after the start.
+
+        ``progress`` hears (jobs that ended, s after the start).
+        """
         # A state is a tree: nothing here needs the collector, which would walk a million jobs.
         collecting = gc.isenabled()
         gc.disable()
         try:
             self._open()
-            while (now := self._next()) < INF:
+            while (now := self._next()) < INF and now <= self.start + until:
                 self._step(now)
                 self.steps += 1
                 if progress is not None and self.steps % _STEPS_PER_NOTE == 0:
@@ -132,6 +136,8 @@ class Replay:
 
     def _next(self) -> float:
         """The next moment of which anything must be made; infinity at the end."""
+        if self._gangs:
+            return self.now
         arrival = self._times[self._arrived] if self._arrived < len(self._times) else INF
         if arrival == INF and not self.control.world.active:
             return INF
@@ -148,15 +154,22 @@ class Replay:
         self._measure(now)
         self.now = now
         self._arrive(now)
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            when, _, act, what = heapq.heappop(heap)
-            act(when, *what)
+        self._happen(now)
         self.draft.commit(self._tail)
         self.control.cycle(now)
         self.draft = Draft(self.control.world)
         for event in self._tail.drain():
             self._heed(event)
+        # What follows at once (a run starts) waits for no cycle of its own, unless a gang does.
+        self._gangs = False
+        self._happen(now)
+
+    def _happen(self, now: float) -> None:
+        """All that is noted up to ``now``, into the draft."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            when, _, act, what = heapq.heappop(heap)
+            act(when, *what)
 
     def _arrive(self, now: float) -> None:
         times, row = self._times, self._arrived
@@ -229,6 +242,7 @@ class Replay:
         live = self.live(row, run)
         if live is not None and live.share.site not in self.outages.dark:
             self.draft.add(RunReady(at=when, job=str(row), run=run))
+            self._gangs = True
 
     def _begin(self, when: float, row: int, run: str) -> None:
         live = self.live(row, run)

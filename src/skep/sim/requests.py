@@ -33,6 +33,7 @@ class Requests:
         self._trace, self._control, self._now = trace, control, now
         self._saving = saving.every if saving is not None else None
         self._known: dict[Key, tuple[Job, str]] = {}
+        self._verdicts: dict[Key, str] = {}
         self._worth: dict[tuple[int, str], float] = {}
         self._queues = {queue.name for queue in control.policy.queues}
         self._alone = control.policy.queues[0].name if len(self._queues) == 1 else ""
@@ -83,13 +84,20 @@ class Requests:
             spec = self._spec(row)
         except ValidationError as error:
             raise input_error(error, Job, {}, source=f"{self._trace.name}, job {row}") from None
+        # Neither estimates nor priorities say whether the pool could ever hold a job.
+        key = spec.chips, spec.queue, spec.span, spec.elastic
+        if key not in self._verdicts:
+            self._verdicts[key] = self._verdict(spec)
+        return spec, self._verdicts[key]
+
+    def _verdict(self, spec: Job) -> str:
         world, policy = self._control.world, self._control.policy
         clean = self._control.electricity.clean(world.drawn, self._now)
         try:
             admissible(spec, take_snapshot(world, policy, clean, self._now), policy)
         except SkepError as error:
-            return spec, str(error)
-        return spec, ""
+            return str(error)
+        return ""
 
     def _spec(self, row: int) -> Job:
         t = self._trace
