@@ -6,8 +6,8 @@
    30 s: CPU seconds of this process, reading and scaling apart. Without the trace at hand: the
    example of this repository, scaled alike (``--trace FILE --format F`` for another one).
 2. AccaSim and hpcsim (from PyPI, in a virtual environment under build/) and skep's replay over the
-   same file of the Standard Workload Format: first come first served there, skep's own scheduler and
-   state machine here. Jobs per CPU second of each. An event: an arrival, a start or an end.
+   same file of the Standard Workload Format: first come first served there, skep's own scheduler
+   and state machine here. Jobs per CPU second of each. An event: an arrival, a start or an end.
 """
 
 from __future__ import annotations
