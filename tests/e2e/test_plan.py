@@ -53,6 +53,11 @@ def test_more_chips_of_a_better_kind_are_never_slower(capsys: Capture) -> None:
     assert rate("256xascend-910b2") < rate("256xh100-sxm") < rate("256xb200-sxm")
 
 
+def test_chips_that_cannot_share_the_batch_get_one_near_it(capsys: Capture) -> None:
+    text = told(capsys, "llama-3-8b", "--on", "1000xh100-sxm")
+    assert "a batch of 1,000 sequences, which 1,000 chips can share, not 1,024" in text
+
+
 def test_over_sites(capsys: Capture) -> None:
     words = ["llama-3-8b", "--on", "256xh100-sxm", "--sites", "4", "--link"]
     slow = data(capsys, *words, "1 Gbit/s")
@@ -147,6 +152,7 @@ BAD = [
     (["llama-3-8b", *ON, "--sites", "4"], "--link: got None"),
     (["llama-3-8b", *ON, "--sites", "4", "--link", "fast"], "--link: got 'fast'; allowed: a rate"),
     (["llama-3-8b", *ON, "--sites", "5", "--link", "1 Gbit/s"], "sites can share alike"),
+    (["llama-3-8b", "--on", "1000xh100-sxm", "--batch", "1024"], "no layout divides the work"),
     (["llama-3-8b", *ON, "--pue", "0.5"], "--pue: got 0.5; allowed: 1 to 5"),
     (["llama-3-8b", *ON, "--price", "-1"], "--price: got -1.0; allowed: 0 to 100"),
     (["llama-3-8b", *ON, "--place", "ulanqap"], "did you mean 'ulanqab'?"),

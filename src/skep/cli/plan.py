@@ -84,6 +84,7 @@ def plan(
         "dtype": dtype,
         "tokens": opt.count("--tokens", tokens),
     }
+    only = opt.fixed(layout)
     ask = planning.Ask(
         model=planning.read_model(model, changes),
         under=opt.conditions(said),
@@ -93,7 +94,9 @@ def plan(
         serve=serve,
         top=top,
         runs=planning.measured(server, home) if learned else (),
-        tools=planning.tools(calibration, stack, opt.fixed(layout)),
+        tools=planning.tools(calibration, stack, only),
+        only=only,
+        exact=batch is not None,
     )
     _check(on, match, against)
     if on is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from skep.cli.planning import Ask, named
+from skep.cli.planning import Ask, divisible, named
 from skep.errors import InputError
 from skep.files.fleet import Fleet, parse_fleets
 from skep.model.fact import System
@@ -75,7 +75,7 @@ def _alternative(
     reached = True
     for fleet in free if missing > 0 else ():
         share = missing / len(free)
-        found = _enough(ask, share, goal.rate, fleet)
+        found = _enough(ask, share, goal, fleet)
         reached = reached and found is not None
         part = _part(ask.model.workload, share / goal.rate)
         sides.append(_side(ask, part, fleet, found or MOST, systems, kept))
@@ -86,16 +86,20 @@ def _alternative(
     )
 
 
-def _enough(ask: Ask, wanted: float, goal: float, fleet: Fleet) -> int | None:
+def _enough(ask: Ask, wanted: float, goal: Side, fleet: Fleet) -> int | None:
     """Chips of a kind that reach ``wanted`` tokens/s."""
+    filled = fill(fleet.chip, ask.chips.values()).chip
     if ask.serve:
         precision = ask.precision or precision_of(fleet.chip)
-        filled = fill(fleet.chip, ask.chips.values()).chip
         way = best(ask.model.workload, filled, ask.load, precision, 256)
         if way is None:
             raise InputError("--with", fleet.chip.kind, "does not serve this model in time")
         return ceil(wanted / way.rate) * way.instance.chips
-    part = _part(ask.model.workload, wanted / goal)
+    part = _part(ask.model.workload, wanted / goal.rate)
+
+    # As many as the peaks say: within a factor of two of the answer, mostly.
+    peaks = (goal.chip.peak_flops or 1.0) / (filled.peak_flops or 1.0)
+    near = wanted / goal.rate * goal.chips * peaks
 
     def rate(chips: int) -> float:
         try:
@@ -103,7 +107,7 @@ def _enough(ask: Ask, wanted: float, goal: float, fleet: Fleet) -> int | None:
         except InputError:
             return 0.0  # too few to hold it, or a number that the model does not divide into
 
-    return least(rate, wanted, NODE * ask.under.sites)
+    return least(rate, wanted, NODE * ask.under.sites, near=near)
 
 
 def _part(work: Workload, share: float) -> Workload:
@@ -118,14 +122,6 @@ def _train(ask: Ask, work: Workload, fleet: Fleet, chips: int) -> Training:
     sized = work.model_copy(update={"global_batch": divisible(work.global_batch, chips)})
     tools = replace(ask.tools, search=ask.tools.quick)
     return train(sized, fleet.chip, chips, ask.chips.values(), ask.under, tools)
-
-
-def divisible(batch: int, chips: int) -> int:
-    """A batch near ``batch`` that many numbers of chips divide: speeds are compared, per token."""
-    part = chips
-    while part > batch / 4 and part % 2 == 0:
-        part //= 2
-    return max(1, round(batch / part)) * part
 
 
 def _side(

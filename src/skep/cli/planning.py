@@ -51,6 +51,8 @@ class Ask:
     top: int
     runs: Sequence[Measured]
     tools: Tools
+    only: Constraints
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def _training(ask: Ask, fleet: Fleet) -> Shown:
     from skep.planner.training import learning, train
 
     assert fleet.count is not None
+    ask = _shared(ask, fleet.count)
     work, model = ask.model.workload, ask.tools
     correct = learning(ask.runs, work, model, learnt) if ask.runs else None
     plan = train(work, fleet.chip, fleet.count, ask.chips.values(), ask.under, model, correct)
@@ -183,6 +186,39 @@ def _training(ask: Ask, fleet: Fleet) -> Shown:
         planjson.training(ask.model, plan, ask.under),
         draw,
     )
+
+
+def _shared(ask: Ask, chips: int) -> Ask:
+    """With a batch near the asked one where so many chips cannot share that in any layout.
+
+    A batch that was given with ``--batch`` stays: it is then refused.
+    """
+    from skep.planner.space import meshes
+
+    work, sites = ask.model.workload, ask.under.sites
+    if ask.exact or chips % sites:
+        return ask
+    part = work.model_copy(update={"global_batch": max(1, work.global_batch // sites)})
+    try:
+        if work.global_batch % sites == 0:
+            meshes(part, chips // sites, ask.only)
+            return ask
+    except InputError:
+        pass
+    batch = sites * divisible(part.global_batch, chips // sites)
+    sized = work.model_copy(update={"global_batch": batch})
+    told = f"a batch of {batch:,} sequences, which {chips:,} chips can share, not "
+    told += f"{work.global_batch:,}"
+    model = replace(ask.model, workload=sized, assumed=(*ask.model.assumed, told))
+    return replace(ask, model=model)
+
+
+def divisible(batch: int, chips: int) -> int:
+    """A batch near ``batch`` that many numbers of chips divide: speeds are compared, per token."""
+    part = chips
+    while part > batch / 4 and part % 2 == 0:
+        part //= 2
+    return max(1, round(batch / part)) * part
 
 
 def plan_match(ask: Ask, match: str, against: Sequence[str]) -> Shown:

@@ -66,18 +66,27 @@ class Match:
     alternatives: tuple[Alternative, ...]
 
 
-def least(rate: Callable[[int], float], wanted: float, unit: int, most: int = MOST) -> int | None:
-    """The smallest multiple of ``unit`` chips whose rate is ``wanted``; ``None`` above ``most``.
+def least(
+    rate: Callable[[int], float], wanted: float, unit: int, most: int = MOST, near: float = 1.0
+) -> int | None:
+    """The smallest multiple of ``unit`` chips whose rate is ``wanted``, within a 32nd of it.
 
-    ``rate`` may refuse a number with 0; it grows with the chips but for small steps.
+    ``None`` above ``most``. ``rate`` may refuse a number with 0; it grows with the chips but for
+    small steps. ``near``: a first guess, which saves questions.
     """
-    high = unit
+    high = min(max(unit, ceil(near / unit) * unit), most)
+    low = 0
     while rate(high) < wanted:
         if high >= most:
             return None
-        high = min(2 * high, most)
-    low = high // 2 // unit * unit
-    while high - low > max(unit, high // 64 // unit * unit):
+        low, high = high, min(2 * high, most)
+    while low == 0 and high > unit:  # the guess was enough: is half of it?
+        half = max(unit, high // 2 // unit * unit)
+        if rate(half) < wanted:
+            low = half
+        else:
+            high = half
+    while high - low > max(unit, high // 32):
         middle = (low + high) // 2 // unit * unit
         if rate(middle) >= wanted:
             high = middle
