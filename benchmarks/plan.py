@@ -32,7 +32,7 @@ from skep.planner.layout import Layout
 from skep.planner.machine import machine_of
 from skep.planner.memory import memory
 from skep.planner.packing import layouts_of
-from skep.planner.search import CHUNK, search
+from skep.planner.search import cuts, search
 from skep.planner.shape import shape_of
 from skep.planner.space import OPTIONS, Constraints, distinct, layouts, meshes
 from skep.planner.step import step
@@ -68,7 +68,7 @@ def _speed(rounds: int) -> dict[str, float]:
     chip, everything = efficiency.facts("a100-sxm-80gb"), Constraints()
     lines = meshes(GPT3, CHIPS, everything)
     shape, on = shape_of(GPT3), machine_of(chip, GPT3.dtype)
-    spaces = [layouts(lines[:, i : i + CHUNK], everything) for i in range(0, lines.shape[1], CHUNK)]
+    spaces = [layouts(lines[:, cut], everything) for cut in cuts(lines, everything)]
     forms = [np.broadcast_shapes(*(getattr(s, n).shape for n in s.__slots__)) for s in spaces]
     entries = sum(int(np.prod(form)) for form in forms)
     means = sum(

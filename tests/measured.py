@@ -12,8 +12,9 @@ Eligible are rows with a layout, a batch and a step time. Not eligible, and why:
 
 ModelLink's layouts are of the script at that commit, not provably of the run (trap b); they stay.
 NVFP4 or FP8 (trap d) is taken as the table says. Where a source leaves the micro-batch open, 1 to 8
-are tried, and where it says "interleaved" without a number, stages that divide: the fastest by the
-model counts. Recomputation that is not told is none; memory of such rows is not judged.
+are tried, and where it does not tell whether the pipeline is interleaved, stages that divide: the
+fastest by the model counts. Recomputation that is not told is none; memory of such rows is not
+judged.
 """
 
 from __future__ import annotations
@@ -242,6 +243,12 @@ STACKS = {
     "ModelLink": "mindspeed",
     "MindSpeed": "mindspeed",
     "DeepSeek": "dualpipe",
+    "Megatron-Bridge": "megatron-core",
+    "MLPerf": "megatron-core",
+    "NeMo Launcher": "megatron-core",
+    "Megatron-LM README": "megatron-core",
+    "Nemotron reports": "megatron-core",
+    "Llama 3": "megatron-core",
 }
 
 
@@ -272,9 +279,8 @@ def _layouts(row: dict[str, str], work: Workload) -> Iterator[Layout]:
     dp = int(row["n_chips"]) // (tp * pp * cp)
     family = _family(row)
     micros = [int(row["micro_batch"])] if row["micro_batch"] else [1, 2, 4, 8]
-    virtuals = (
-        [int(row["virtual_stages"])] if row["virtual_stages"] else _virtuals(work, pp, family)
-    )
+    told = row["virtual_stages"] or ("1" if row["notes"].startswith("1F1B") else "")
+    virtuals = [int(told)] if told else _virtuals(work, pp, family)
     if dp < 1 or tp * pp * cp * dp != int(row["n_chips"]):
         return
     for micro in micros:
@@ -308,19 +314,13 @@ OVERLAPPED = {
     "Megatron-Bridge", "MLPerf", "NeMo Launcher", "Megatron-LM README", "Nemotron reports",
     "Llama 3", "DeepSeek", "MosaicML", "TorchTitan", "MindSpeed", "ModelLink",
 }  # fmt: skip
-INTERLEAVED = {
-    "Narayanan SC21",
-    "Megatron-LM README",
-    "Llama 3",
-    "NeMo Launcher",
-    "MLPerf",
-    "Megatron-Bridge",
-}
+PLAIN = {"BLOOM", "vTrain", "MT-NLG", "ModelLink", "MindSpeed", "DeepSeek", "Korthikanti"}
+"""Families whose pipelines are not interleaved where they do not say so."""
 
 
 def _virtuals(work: Workload, pp: int, family: str) -> list[int]:
-    """Interleaving where a source says "interleaved" without a number: what divides, up to 4."""
-    if pp == 1 or family not in INTERLEAVED:
+    """Stages per chip where a source does not tell: what divides, up to 4."""
+    if pp == 1 or family in PLAIN:
         return [1]
     if family == "Llama 3":  # stages of uneven size, as its section 3.3.2 says
         return [1, 2, 4, 8]

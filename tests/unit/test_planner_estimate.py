@@ -59,7 +59,7 @@ def test_arrays_give_what_single_layouts_give() -> None:
 
 @pytest.mark.parametrize("work", [SMALL, MOE])
 def test_the_search_finds_what_trying_each_finds(work: Workload) -> None:
-    only = replace(USUAL, recompute=("full",), zero=(0, 1, 3), overlap_pp=(True,),
+    only = replace(USUAL, recompute=("full",), zero=(0, 1, 3), overlap_dp=(False, True),
                    virtual=(1, 2), micro_batch=(1, 2), overlap_tp=(False,))  # fmt: skip
     best = min(_fitting(work, 8, only), key=lambda one: one.step)
     found = search(work, CHIP, 8, only)

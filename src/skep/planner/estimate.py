@@ -14,6 +14,7 @@ from skep.planner.layout import Layout, Layouts
 from skep.planner.machine import Machine, Real, machine_of
 from skep.planner.memory import Bytes, memory
 from skep.planner.shape import Shape, shape_of
+from skep.planner.space import ENDS
 from skep.planner.step import Parts, step
 
 
@@ -74,7 +75,8 @@ def check(work: Workload, layout: Layout, n_chips: int | None = None) -> None:
     if work.global_batch % replicas:
         allowed = f"allowed: a divisor of the global batch of {work.global_batch} sequences"
         raise InputError("layout.dp x layout.micro_batch", replicas, allowed)
-    if layout.pp * layout.virtual > work.layers:
+    most = work.layers + (ENDS if work.layers % layout.pp else 0)
+    if layout.pp * layout.virtual > most:
         allowed = f"allowed: at most the {work.layers} layers"
         raise InputError("layout.pp x layout.virtual", layout.pp * layout.virtual, allowed)
     if layout.virtual > 1 and layout.pp == 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -20,10 +21,10 @@ from skep.planner.layout import Layout, Layouts, Numbers
 from skep.planner.machine import Machine, machine_of
 from skep.planner.memory import memory
 from skep.planner.shape import Shape, shape_of
-from skep.planner.space import USUAL, Constraints, distinct, layouts, meshes
+from skep.planner.space import OPTIONS, USUAL, Constraints, distinct, layouts, meshes
 from skep.planner.step import step
 
-CHUNK = 192  # meshes at a time: with options some 10^5 layouts, 1 MB
+CHUNK = 1 << 17  # layouts at a time: arrays of 1 MB, which stay in the cache
 MOST = 1 << 20  # chips up to which "how many would it take" is asked
 
 
@@ -96,7 +97,7 @@ def fastest_within(
 
 def _evaluate(work: Workload, chip: ChipFacts, lines: Numbers, only: Constraints) -> _Found:
     shape, on = shape_of(work), machine_of(chip, work.dtype)
-    parts = [_chunk(shape, on, lines[:, cut], only) for cut in _cuts(lines.shape[1])]
+    parts = [_chunk(shape, on, lines[:, cut], only) for cut in cuts(lines, only)]
     return _Found(
         time=np.concatenate([one.time for one in parts]),
         choice=np.concatenate([one.choice for one in parts]),
@@ -108,9 +109,12 @@ def _evaluate(work: Workload, chip: ChipFacts, lines: Numbers, only: Constraints
     )
 
 
-def _cuts(count: int) -> Iterator[slice]:
-    for start in range(0, count, CHUNK):
-        yield slice(start, start + CHUNK)
+def cuts(lines: Numbers, only: Constraints) -> Iterator[slice]:
+    """Meshes to look at together, so that with their options they are about ``CHUNK`` layouts."""
+    options = prod(len(getattr(only, name)) for name in OPTIONS)
+    several = max(64, CHUNK // options)
+    for start in range(0, lines.shape[1], several):
+        yield slice(start, start + several)
 
 
 def _chunk(shape: Shape, on: Machine, lines: Numbers, only: Constraints) -> _Found:
@@ -209,14 +213,14 @@ def _fits_on(work: Workload, chip: ChipFacts, n_chips: int, only: Constraints) -
     shape, on = shape_of(work), machine_of(chip, work.dtype)
     return any(
         bool(np.any(np.asarray(memory(shape, on, layouts(lines[:, cut], only)).total) <= on.memory))
-        for cut in _cuts(lines.shape[1])
+        for cut in cuts(lines, only)
     )
 
 
 def count(work: Workload, n_chips: int, only: Constraints = USUAL) -> int:
     """Layouts in the space, those that say the same counted once."""
     lines = meshes(work, n_chips, only)
-    return sum(_meaning(layouts(lines[:, cut], only)) for cut in _cuts(lines.shape[1]))
+    return sum(_meaning(layouts(lines[:, cut], only)) for cut in cuts(lines, only))
 
 
 def _meaning(at: Layouts) -> int:

@@ -17,6 +17,7 @@ from skep.model.workload import Workload
 from skep.planner.layout import RECOMPUTE, Layouts, Numbers, Recompute
 
 MESH = ("tp", "pp", "dp", "cp", "ep", "virtual", "micro_batch")
+ENDS = 2  # embedding and logits, each as good as a layer where layers do not divide evenly
 SHORTEST = 128  # tokens of a sequence on one chip below which context parallelism is not tried
 
 
@@ -43,8 +44,14 @@ class Constraints:
 
 OPTIONS = tuple(f.name for f in fields(Constraints) if f.name not in MESH)
 
-USUAL = Constraints(offload_optimizer=(False,), offload_activations=(False,))
-"""Without offloads, whose cost no published run pins down."""
+USUAL = Constraints(
+    overlap_tp=(True,),
+    overlap_dp=(True,),
+    overlap_pp=(True,),
+    offload_optimizer=(False,),
+    offload_activations=(False,),
+)
+"""All traffic overlapped (never slower), no offloads (no published run tells their cost)."""
 
 
 def meshes(work: Workload, n_chips: int, only: Constraints) -> Numbers:
@@ -102,10 +109,14 @@ def _expert_degrees(work: Workload, chips: int, only: Constraints) -> list[int]:
 
 
 def _stages(work: Workload, pp: int, micro: int, only: Constraints) -> list[int]:
-    """Stages per chip: one, or those that divide the layers (interleaving wants micro % pp = 0)."""
+    """Stages per chip: one, or what divides a chip's layers (interleaving wants micro % pp = 0).
+
+    Layers need not divide evenly: embedding and logits then count as a layer each, as in Llama 3.
+    """
     every = [1]
-    if pp > 1 and micro % pp == 0 and work.layers % pp == 0:
-        every = divisors(work.layers // pp)
+    if pp > 1 and micro % pp == 0:
+        most = work.layers + (ENDS if work.layers % pp else 0)
+        every = [v for v in divisors(-(-work.layers // pp)) if pp * v <= most]
     return _allowed(every, only.virtual)
 
 
