@@ -113,6 +113,8 @@ def test_no_answer_is_above_capacity_and_energy_pays_for_the_work(
     most_efficient = chip.peak(work.dtype) / chip.busy_power  # FLOP/J at the peak, busy
     assert found.best.energy >= flops / max(most_efficient, chip.peak("bf16") / chip.busy_power)
     assert 0 < found.best.mfu < 1
+    held = found.best.memory["parameters"] / 2.0 * found.best.chips
+    assert held >= 0.99 * work.parameters  # the chips hold the whole model, at least once
 
 
 IDEAL = Efficiency(

@@ -45,16 +45,16 @@ def feed_forward(rows: Real, ffn: Real, shape: Shape, on: Machine, tp: Real) -> 
 
 
 def expert_split(at: Layouts) -> Real:
-    """Chips that share one expert: the tensor degree if it exceeds the expert degree, else 1."""
-    return np.where(at.ep < at.tp, at.tp, 1.0)
+    """Chips that share one expert: the tensor group without expert parallelism, else one."""
+    return np.where(at.ep > 1, 1.0, at.tp)
 
 
 def experts(shape: Shape, on: Machine, at: Layouts, rows: Real) -> Real:
     """s of the routed and shared experts of one layer, forward, load balanced.
 
-    A chip holds ``experts / ep`` of them, each sees ``rows topk ep / experts`` tokens. With as many
-    expert-parallel as tensor-parallel chips or more, experts stay whole and the members of a tensor
-    group share the tokens; with fewer, experts are split like other products.
+    A chip holds ``experts / ep`` of them, each sees ``rows topk ep / experts`` tokens. With
+    expert parallelism experts stay whole and the members of a tensor group share the tokens;
+    without, experts are split like other products.
     """
     count = np.maximum(shape.experts, 1.0)
     mine = count / at.ep

@@ -25,12 +25,13 @@ from skep.planner.space import OPTIONS, USUAL, Constraints, distinct, layouts, m
 from skep.planner.step import step
 
 CHUNK = 1 << 17  # layouts at a time: arrays of 1 MB, which stay in the cache
+OVER = 1.5  # times the memory of a chip up to which what does not fit is still worth a word
 MOST = 1 << 20  # chips up to which "how many would it take" is asked
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Per mesh: the fastest options that fit, and the fastest of all, by position."""
+    """Per mesh: the fastest options that fit, and that nearly fit, by position."""
 
     time: Numbers
     choice: Numbers
@@ -125,7 +126,8 @@ def _chunk(shape: Shape, on: Machine, lines: Numbers, only: Constraints) -> _Fou
     fits = (held <= on.memory) & means
     seconds = np.asarray(step(shape, on, at).total)
     meshes_here = form[-1]
-    any_time = np.broadcast_to(np.where(means, seconds, np.inf), form).reshape(-1, meshes_here)
+    near = means & (held <= OVER * on.memory)
+    any_time = np.broadcast_to(np.where(near, seconds, np.inf), form).reshape(-1, meshes_here)
     time = np.broadcast_to(np.where(fits, seconds, np.inf), form).reshape(-1, meshes_here)
     choice, any_choice = time.argmin(axis=0), any_time.argmin(axis=0)
     every = np.arange(meshes_here)
@@ -175,7 +177,7 @@ def _too_large(
     found: _Found,
     best: Estimate,
 ) -> RunnerUp | None:
-    """The fastest layout of all where it is faster than the best that fits."""
+    """The fastest layout that nearly fits, where it is faster than the best that fits."""
     place = int(found.any_time.argmin())
     if found.any_time[place] >= best.step * (1.0 - 1e-9):
         return None
