@@ -99,9 +99,20 @@ def test_a_match(capsys: Capture) -> None:
     assert 16 < first["chips"] < second["chips"]
     assert first["chips_low"] < first["chips"] < first["chips_high"]
     assert first["times"]["facility_power"] > 1
+    points = found["sweep"]["ascend-910c"]
+    assert points[-1]["chips"] > 990_000
+    assert points[-1]["one_job"] < points[-1]["many_sites"] < points[-1]["whole"]
+    assert points[-1]["spares"] > points[0]["spares"] > 0
     assert "times as many" in told(capsys, *words)
     both = data(capsys, "llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c+h20")
     assert [s["chip"] for s in both["alternatives"][0]["sides"]] == ["ascend-910c", "h20"]
+
+
+def test_a_slow_link_between_the_kinds_takes_more_chips(capsys: Capture) -> None:
+    words = ["llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c+h20", "--link"]
+    fast, slow = (data(capsys, *words, rate) for rate in ("1 Tbit/s", "500 Mbit/s"))
+    assert fast["target"] == slow["target"]  # it is one site
+    assert slow["alternatives"][0]["chips"] > fast["alternatives"][0]["chips"]
 
 
 def test_matching_a_system_with_itself_takes_as_many(capsys: Capture) -> None:

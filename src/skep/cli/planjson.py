@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from skep.planner.bill import Bill
 from skep.planner.match import Side, ratio
 from skep.planner.serve import Served
 from skep.planner.servingplan import Serving
+from skep.planner.sweep import Point
 from skep.planner.training import Conditions, Training
 
 if TYPE_CHECKING:
@@ -124,8 +125,8 @@ def way_json(way: Served | None) -> Json | None:
     }
 
 
-def match(model: Model, found: Found) -> Json:
-    """The whole answer to ``--match``."""
+def match(model: Model, found: Found, series: Sequence[tuple[str, Sequence[Point]]]) -> Json:
+    """The whole answer to ``--match``, with the sweep of each kind."""
     goal = found.match.target
     return {
         "model": model_json(model),
@@ -146,6 +147,7 @@ def match(model: Model, found: Found) -> Json:
             }
             for other in found.match.alternatives
         ],
+        "sweep": {kind: [asdict(point) for point in points] for kind, points in series},
     }
 
 

@@ -47,12 +47,15 @@ def matched(
     """The target and, for each of ``against``, what does as much."""
     assert target.count is not None
     kept: list[Training | None] = []
-    goal = _side(ask, ask.model.workload, target, target.count, systems, kept)
+    one_site = replace(ask, under=replace(ask.under, sites=1, link=None))
+    goal = _side(one_site, ask.model.workload, target, target.count, systems, kept)
     made = []
     for text in against:
         for part in text.split(","):
             fleets = parse_fleets(part, ask.chips, systems, "--with", counted=False)
-            made.append(_alternative(ask, goal, fleets, systems, kept))
+            others = ask.under.sites * (len(fleets) - 1)
+            mixed = replace(ask, under=replace(ask.under, others=others))
+            made.append(_alternative(mixed, goal, fleets, systems, kept))
     return Found(Match(goal, tuple(made)), tuple(kept), named(target))
 
 
@@ -172,11 +175,24 @@ def text(ask: Ask, found: Found) -> Sequence[RenderableType]:
         head,
         _numbers(found.match),
         "",
-        _layouts(found.match),
+        _layouts(found),
+        *_over(ask, found.match),
         *([""] if gaps else []),
         *(f"{kind}: {gap}" for kind, gap in gaps),
         *(f"assumed: {word}" for word in ask.model.assumed),
     )
+
+
+def _over(ask: Ask, match: Match) -> list[str]:
+    """What stands between the sites of an alternative."""
+    if ask.serve:
+        return []
+    if ask.under.link is not None:
+        what = f"sites that average every {ask.under.exchange.interval} steps"
+        return ["", f"each kind at {ask.under.sites} {what}; the target at one site"]
+    if any(len(other.sides) > 1 for other in match.alternatives):
+        return ["", "kinds work at sites of their own; what they exchange counts only with --link"]
+    return []
 
 
 def _sides(match: Match) -> list[Side]:
@@ -254,12 +270,20 @@ def _watts(sides: Sequence[Side], name: str) -> str:
     return ("~" if any(field in one.guessed for one in sides) else "") + amount(value, "W")
 
 
-def _layouts(match: Match) -> Table:
+def _layouts(found: Found) -> Table:
     from skep.cli.tables import table
 
-    made = table("KIND", "MEASURED", "TOKENS/s PER CHIP", "LAYOUT", right=("TOKENS/s PER CHIP",))
-    for one in _sides(match):
-        made.add_row(one.chip.kind, one.status, digits(one.rate / one.chips), one.layout)
+    right = ("TOKENS/s PER CHIP", "PROGRESS", "SPARES")
+    serving = all(training is None for training in found.trainings)
+    columns = right[:1] if serving else right
+    made = table("KIND", "MEASURED", *columns, "LAYOUT", right=columns)
+    for one, training in zip(_sides(found.match), found.trainings, strict=True):
+        failing: tuple[str, ...] = ()
+        if training is not None:
+            good = training.goodput
+            failing = (f"{good.share:.0%}", f"{good.spares:,}")
+        each = digits(one.rate / one.chips)
+        made.add_row(one.chip.kind, one.status, each, *failing, one.layout)
     return made
 
 

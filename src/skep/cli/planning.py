@@ -60,7 +60,7 @@ class Shown:
     """An answer in its three forms; ``draw`` writes a picture to a path."""
 
     text: Sequence[RenderableType]
-    json: Mapping[str, object]
+    json: Callable[[], Mapping[str, object]]
     draw: Callable[[Path], None] | None = field(default=None)
 
 
@@ -153,7 +153,7 @@ def _serving(ask: Ask, fleet: Fleet) -> Shown:
             "",
             servingtext.cells(plan),
         ),
-        planjson.serving(ask.model, plan),
+        lambda: planjson.serving(ask.model, plan),
         draw,
     )
 
@@ -183,7 +183,7 @@ def _training(ask: Ask, fleet: Fleet) -> Shown:
             *((others, "") if others else ()),
             plantext.considered(plan),
         ),
-        planjson.training(ask.model, plan, ask.under),
+        lambda: planjson.training(ask.model, plan, ask.under),
         draw,
     )
 
@@ -235,7 +235,11 @@ def plan_match(ask: Ask, match: str, against: Sequence[str]) -> Shown:
         wanted, title = found.match.target.rate, f"{ask.model.workload.name}: speed"
         match_picture(planmatching.series(ask, found), wanted, title, path)
 
-    return Shown(planmatching.text(ask, found), planjson.match(ask.model, found), draw)
+    return Shown(
+        planmatching.text(ask, found),
+        lambda: planjson.match(ask.model, found, planmatching.series(ask, found)),
+        draw,
+    )
 
 
 def named(fleet: Fleet) -> str:
@@ -252,7 +256,7 @@ def present(shown: Shown, plot: Path | None, as_json: bool) -> None:
     if plot is not None and plot.suffix not in PICTURES:
         raise InputError("--plot", str(plot), f"allowed: a name that ends in {', '.join(PICTURES)}")
     if as_json:
-        show_json(dict(shown.json))
+        show_json(dict(shown.json()))
     else:
         show(*shown.text)
     if plot is not None and shown.draw is not None:

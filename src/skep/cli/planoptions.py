@@ -44,7 +44,9 @@ SeqLen = Annotated[int | None, _option("--seq-len", "Training: tokens of a seque
 Batch = Annotated[int | None, _option("--batch", "Training: sequences of a step.")]
 Dtype = Annotated[Text, _option("--dtype", "Training: bf16, fp16, fp8, mxfp8 or nvfp4.")]
 Tokens = Annotated[Text, _option("--tokens", "Training: tokens in all, such as 15T.")]
-Sites = Annotated[int, typer.Option("--sites", min=1, help="Split alike over so many sites.")]
+Sites = Annotated[
+    int, typer.Option("--sites", min=1, help="Split alike over so many sites (of each kind).")
+]
 LinkRate = Annotated[Text, _option("--link", "Between sites: 10 Gbit/s.")]
 Rtt = Annotated[str, typer.Option("--rtt", help="Round trip between sites.")]
 Interval = Annotated[int, typer.Option("--interval", min=1, help="Steps between exchanges.")]

@@ -25,7 +25,8 @@ ISLAND = 16_384
 class Point:
     """Rates in tokens/s of ``chips`` chips: whole, as one job that fails, as sites that fail alone.
 
-    ``facility`` is W with the building; ``None`` where the chip's power is not known.
+    ``facility`` is W with the building; ``None`` where the chip's power is not known. ``interval``
+    (s between checkpoints) and ``spares`` (chips) are those of the many sites.
     """
 
     chips: int
@@ -33,6 +34,8 @@ class Point:
     one_job: float
     many_sites: float
     facility: float | None
+    interval: float = 0.0
+    spares: int = 0
 
 
 def sweep(
@@ -65,10 +68,13 @@ def _points(
 def _point(chip: Chip, chips: int, rate: float, found: Estimate, under: Conditions) -> Point:
     islands = max(under.sites, -(-chips // ISLAND))
     drawn = power(chip, chips, busy_share(found.parts), under.prices)
+    many = goodput(chips, under.failing, islands)
     return Point(
         chips=chips,
         whole=rate,
         one_job=rate * goodput(chips, under.failing).share,
-        many_sites=rate * goodput(chips, under.failing, islands).share,
+        many_sites=rate * many.share,
         facility=drawn.facility,
+        interval=many.interval,
+        spares=many.spares,
     )

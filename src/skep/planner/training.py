@@ -36,9 +36,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under which a plan is made: sites and their link, failures, prices."""
+    """Under which a plan is made: sites and their link, failures, prices.
+
+    ``others``: sites beside these ``sites`` that they average with (chips of another kind).
+    """
 
     sites: int = 1
+    others: int = 0
     link: Link | None = None
     exchange: Exchange = field(default_factory=Exchange)
     failing: Failing = field(default_factory=Failing)
@@ -172,10 +176,10 @@ def _of_site(work: Workload, chips: int, under: Conditions) -> Workload:
 
 
 def _round(work: Workload, step: float, under: Conditions) -> Round | None:
-    if under.sites < 2 or under.link is None:
+    every, link = under.sites + under.others, under.link
+    if every < 2 or link is None:
         return None
-    link = under.link
-    return round_of(work.parameters, under.sites, step, link.bandwidth, link.rtt, under.exchange)
+    return round_of(work.parameters, every, step, link.bandwidth, link.rtt, under.exchange)
 
 
 def _range(work: Workload, filled: Filled, best: Estimate, tools: Tools) -> tuple[float, float]:
