@@ -187,6 +187,7 @@ def _write_table(path: Path, found: Study) -> None:
     from skep.sim.study import write_csv
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_csv(found, path)
     except OSError as error:
         raise InputError("--csv", str(path), f"cannot be written: {error.strerror}") from None

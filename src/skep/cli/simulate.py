@@ -134,6 +134,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     from pydantic_core import to_json
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(to_json(value, indent=1, inf_nan_mode="null") + b"\n")
     except OSError as error:
         raise InputError("--json", str(path), f"cannot be written: {error.strerror}") from None

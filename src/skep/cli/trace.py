@@ -84,6 +84,7 @@ def convert(
         raise InputError("OUT", str(out), f"allowed: a name that ends in {', '.join(writers)}")
     found = read_trace(trace, form, part)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         writers[out.suffix](found, out)
     except OSError as error:
         raise InputError("OUT", str(out), f"cannot be written: {error.strerror}") from None
