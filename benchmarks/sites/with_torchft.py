@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -25,8 +26,9 @@ def main() -> None:
     from torchft.local_sgd import DiLoCo
 
     here = chosen.hosts[chosen.site]
+    socket.gethostname = lambda: here  # its healing tells this name to the others
     limit = timedelta(seconds=chosen.how.get("timeout", 60))
-    store = TCPStore("127.0.0.1", 7301, is_master=True, wait_for_workers=False)
+    store = TCPStore(here, 7301, is_master=True, wait_for_workers=False)
     assert store.port == 7301
     manager = Manager(
         pg=ProcessGroupGloo(timeout=limit),
@@ -34,7 +36,7 @@ def main() -> None:
         use_async_quorum=False,
         load_state_dict=lambda state: bench.model.load_state_dict(state["model"]),
         state_dict=lambda: {"model": bench.model.state_dict()},
-        store_addr="127.0.0.1",
+        store_addr=here,
         store_port=7301,
         rank=0,
         world_size=1,

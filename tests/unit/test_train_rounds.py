@@ -189,3 +189,66 @@ def test_whatever_happens_all_end_on_one_anchor(actions, alone, count):
     )  # nobody's fresh parameters got in
     pending = [replica.pending for site in network.sites.values() for replica in site.replicas]
     assert set(pending) == {0}
+
+
+def parted(groups):
+    """Five sites that were together, then cut into groups: the network, and the rounds before."""
+    network = Network(*"abcde", count=2)
+    network.run(3.0)
+    network.part(set(groups[0]))
+    before = {name: site.rounds.state.round for name, site in network.sites.items()}
+    network.run(6.0)
+    return network, before
+
+
+def test_of_two_groups_only_the_one_with_the_majority_moves_its_anchor():
+    network, before = parted(["de", "abc"])
+    moved = {name: s.rounds.state.round - before[name] for name, s in network.sites.items()}
+    assert all(moved[name] >= 3 for name in "abc")
+    assert all(moved[name] <= 1 for name in "de")
+    assert any("sites are missing: the anchor stands still" in t for t in network.sites["d"].told)
+    assert network.sites["d"].steps > 80  # it trains on all the same
+    network.heal()
+    network.run(3.0)
+    network.settle(6.0)
+    assert len(network.digests()) == 1
+    # nobody's work is lost: each step of each site is in the anchor
+    assert network.state().tokens == sum(site.steps for site in network.sites.values())
+
+
+def test_of_two_halves_the_one_with_the_first_site_goes_on():
+    network = Network(*"abcd")
+    network.run(3.0)
+    network.part({"a", "c"})
+    before = {name: site.rounds.state.round for name, site in network.sites.items()}
+    network.run(5.0)
+    moved = {name: s.rounds.state.round - before[name] for name, s in network.sites.items()}
+    assert moved["a"] == moved["c"] >= 3
+    assert max(moved["b"], moved["d"]) <= 1
+    network.heal()
+    network.run(2.0)
+    network.settle(6.0)
+    assert network.state().tokens == sum(site.steps for site in network.sites.values())
+
+
+def test_those_who_stay_go_on_when_most_die_one_after_the_other():
+    network = Network(*"abcde")
+    network.run(3.0)
+    for name in "abc":
+        network.kill(name)
+        network.run(2.0)
+    before = network.state().round
+    network.run(3.0)
+    assert network.state().round >= before + 3
+
+
+def test_an_absurd_update_is_kept_out_and_told():
+    network = Network(*"abc")
+    network.run(4.0)
+    broken = network.sites["b"]
+    broken.parameters = broken.parameters + 1e6
+    network.run(2.0)
+    assert float(network.state().anchor.max()) < 1e4
+    assert any("an update of b is kept out" in text for text in network.sites["c"].told)
+    assert broken.fragments.refused() == [0]
+    assert broken.fragments.refused() == []

@@ -35,7 +35,7 @@ class Exchange:
         self._settings, self._tell = chosen, tell
         listen = chosen.listen
         dialable = listen if listen and parse_address(listen)[0] not in _WILDCARDS else ""
-        self.me = Member(chosen.site, chosen.rank, chosen.run, signature, dialable)
+        self.me = Member(chosen.site, chosen.rank, chosen.run, signature, dialable, chosen.seat)
         limit = 8 * max(state.anchor.numel() for state in states) + (1 << 20)
         self._rounds = Fragments(self.me, states, chosen.options, time.monotonic())
         self._mesh = Mesh(self.me, chosen.token, chosen.proxy, limit, self)
@@ -109,6 +109,10 @@ class Exchange:
         self._rounds.report(local, pending)
         if soon:
             self._soon(lambda now: self._rounds.announce(now))
+
+    def refused(self) -> list[int]:
+        """Fragments of which this site's contribution was kept out: it goes back to the anchor."""
+        return self._rounds.refused()
 
     def contribute(self, index: int, part: Part) -> None:
         """Answer ``wanted`` for one fragment."""
@@ -194,8 +198,8 @@ class Exchange:
         self._rounds.joined(member, time.monotonic())
         self._flush()
 
-    def left(self, member: Member) -> None:
-        self._rounds.left(member.site, time.monotonic())
+    def left(self, member: Member, on_purpose: bool) -> None:
+        self._rounds.left(member.site, time.monotonic(), on_purpose)
         self._flush()
 
     def received(self, site: str, message: Message) -> None:

@@ -21,8 +21,9 @@ from skep.train.lead import Options
 from skep.train.member import Member
 from skep.train.outer import OuterState
 from skep.train.parts import Call, Local, Part, beat
-from skep.train.rounds import BEAT_S, Rounds
+from skep.train.rounds import Rounds
 
+BEAT_S = 0.5
 SMALLEST = 200_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
 USUAL, MOST = 8, 48
@@ -63,8 +64,6 @@ class Fragments:
         self.rounds = [
             Rounds(me, state, options, now, index, count) for index, state in enumerate(states)
         ]
-        for rounds in self.rounds:
-            rounds.beats = False
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.receiving = False  # whether some peer's data has come in part
@@ -99,6 +98,13 @@ class Fragments:
     @property
     def finished(self) -> bool:
         return all(rounds.finished for rounds in self.rounds)
+
+    def refused(self) -> list[int]:
+        """Fragments whose contribution was kept out since the last call."""
+        found = [rounds.index for rounds in self.rounds if rounds.refused]
+        for index in found:
+            self.rounds[index].refused = ""
+        return found
 
     def behind(self) -> bool:
         return any(rounds.behind() for rounds in self.rounds)
@@ -138,9 +144,9 @@ class Fragments:
         self._beat(now)
         self._collect(now)
 
-    def left(self, site: str, now: float) -> None:
+    def left(self, site: str, now: float, on_purpose: bool = False) -> None:
         for rounds in self.rounds:
-            rounds.left(site, now)
+            rounds.left(site, now, on_purpose)
         self._collect(now)
 
     def received(self, site: str, message: Message, now: float) -> None:

@@ -7,12 +7,13 @@ own progress before it has seen it merged. Times are arguments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from skep.train.codec import EXACT, codec, last_codec
+from skep.train.guard import Guard
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import Bounds, choose_interval, may_close, patience, smooth
@@ -51,6 +52,7 @@ class Lead:
     undelivered: set[str] = field(default_factory=set)
     arrival_s: float | None = None
     exchange_s: float | None = None
+    guard: Guard = field(default_factory=Guard)
     owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
 
     def interval(self, step_s: float) -> float:
@@ -128,11 +130,13 @@ class Lead:
         return may_close(now - self.called, limit, rates, arrived, self.expected)
 
     def close(
-        self, state: OuterState, now: float, step_s: float
+        self, state: OuterState, now: float, step_s: float, members: Sequence[str]
     ) -> tuple[OuterState, Result] | None:
         """Average what came, take the outer step; None when nothing usable came."""
         parts = {site: part for site, part in self.parts.items() if fits(part, site, state)}
         self.called, self.closed, self.parts = None, now, {}
+        refused = self.guard.absurd(parts)
+        parts = {site: part for site, part in parts.items() if site not in refused}
         if not parts:
             return None
         outer = self._outer(parts, step_s)
@@ -140,10 +144,16 @@ class Lead:
             {site: part.progress for site, part in parts.items()},
             {site: float(part.tokens) for site, part in parts.items()},
         )
-        return self._apply(state, average, parts, outer)
+        new, result = self._apply(state, average, parts, outer, members)
+        return new, replace(result, refused=refused)
 
     def _apply(
-        self, state: OuterState, average: torch.Tensor, parts: Mapping[str, Part], outer: Outer
+        self,
+        state: OuterState,
+        average: torch.Tensor,
+        parts: Mapping[str, Part],
+        outer: Outer,
+        members: Sequence[str],
     ) -> tuple[OuterState, Result]:
         name = last_codec(self.options.codec) if self.final else self.options.codec
         whole = average if self.owed is None else average + self.owed
@@ -152,9 +162,9 @@ class Lead:
         self.owed = None if name == EXACT else whole - decoded
         tokens = sum(part.tokens for part in parts.values())
         merged = {site: (part.run, part.number) for site, part in parts.items()}
-        new = outer_step(state, decoded, outer, tokens, merged)
-        result = Result(state.digest, new.digest, outer, tokens, merged, self.final, name, payload)
-        return new, result
+        new = outer_step(state, decoded, outer, tokens, merged, members)
+        how = (outer, tokens, merged, self.final, name, payload, new.members)
+        return new, Result(state.digest, new.digest, *how)
 
     def _outer(self, parts: Mapping[str, Part], step_s: float) -> Outer:
         """Momentum only where several sites bring progress of an ordinary length."""

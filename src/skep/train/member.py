@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_FIELDS = ("site", "rank", "run", "signature", "listen", "seat")
 _ATTEMPT = re.compile(r"-a(\d+)-")
 
 
@@ -20,11 +21,17 @@ class Member:
     run: str
     signature: str  # of the model's shapes: other shapes cannot be averaged
     listen: str = ""  # where it may be dialled; empty: nowhere
+    seat: str = ""  # its place in the job, which a run elsewhere may take over; empty: the site
 
     @property
     def order(self) -> tuple[int, str]:
         """Sites are ordered by rank, then name: the first one leads."""
         return (self.rank, self.site)
+
+    @property
+    def seat_name(self) -> str:
+        """Who counts as one member, wherever it runs."""
+        return self.seat or self.site
 
     def to_fields(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,10 +40,10 @@ class Member:
 def member_from(fields: dict[str, Any]) -> Member:
     """A member from the fields of a HELLO. Raises ``ValueError`` when they are not such."""
     try:
-        values = {name: fields[name] for name in ("site", "rank", "run", "signature", "listen")}
+        values = {name: fields[name] for name in _FIELDS}
     except KeyError as error:
         raise ValueError(f"a greeting without {error}") from error
-    texts = [values[name] for name in ("site", "run", "signature", "listen")]
+    texts = [values[name] for name in _FIELDS if name != "rank"]
     if not all(isinstance(text, str) and len(text) <= 256 for text in texts):
         raise ValueError("a greeting with a wrong field")
     if isinstance(values["rank"], bool) or not isinstance(values["rank"], int):

@@ -33,7 +33,7 @@ class Listener(Protocol):
     """What the mesh reports to."""
 
     def joined(self, member: Member) -> None: ...
-    def left(self, member: Member) -> None: ...
+    def left(self, member: Member, on_purpose: bool) -> None: ...
     def received(self, site: str, message: Message) -> None: ...
     def event(self, text: str) -> None: ...
 
@@ -218,7 +218,7 @@ class Mesh:
             old.wire.abort()
         if old is None or old.member.run != member.run:
             if old is not None:
-                self._listener.left(old.member)
+                self._listener.left(old.member, False)
             self._listener.event(f"{member.site} joined ({member.run})")
         self._listener.joined(member)
         if member.listen:
@@ -230,7 +230,7 @@ class Mesh:
             while True:
                 message = await peer.wire.receive()
                 if message.kind is Kind.LEAVE:
-                    self._drop(peer, "finished")
+                    self._drop(peer, "finished", on_purpose=True)
                     return
                 self._listener.received(peer.member.site, message)
         except (OSError, EOFError) as error:
@@ -238,12 +238,12 @@ class Mesh:
         except (FrameError, ValueError, KeyError, TypeError) as error:
             self._drop(peer, f"it sent what is not of the protocol: {error}")
 
-    def _drop(self, peer: Peer, reason: str) -> None:
+    def _drop(self, peer: Peer, reason: str, on_purpose: bool = False) -> None:
         peer.wire.abort()
         if self.peers.get(peer.member.site) is peer:
             del self.peers[peer.member.site]
             self._listener.event(f"{peer.member.site} left: {reason}")
-            self._listener.left(peer.member)
+            self._listener.left(peer.member, on_purpose)
 
     async def _watch(self) -> None:
         """Give up connections that have been silent: a cut link sends no reset."""

@@ -13,7 +13,7 @@ on different processors, and the anchors must stay bit-identical.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -57,13 +57,14 @@ def ahead(one: Key, other: Key) -> bool:
     return one.digest > other.digest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OuterState:
     """Anchor and momentum (fp32, flat, never changed in place), and what has been merged in them.
 
     ``tokens`` counts what all sites together have put into the anchor. ``merged`` says for each
     site which of its contributions (run id, number) was the last to be merged: so a site knows
-    what of its own progress is already in an anchor that it receives by whatever way.
+    what of its own progress is already in an anchor that it receives by whatever way. ``members``
+    were there in the last round: most of them must be there for the next.
     """
 
     anchor: torch.Tensor
@@ -73,6 +74,7 @@ class OuterState:
     origin: str = ""
     merged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     digest: str = ""
+    members: tuple[str, ...] = ()  # seats of the sites of the last round, in order
 
     @property
     def key(self) -> Key:
@@ -87,6 +89,7 @@ def sealed(
     tokens: int = 0,
     origin: str = "",
     merged: Mapping[str, tuple[str, int]] | None = None,
+    members: Sequence[str] = (),
 ) -> OuterState:
     """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens).
 
@@ -97,7 +100,8 @@ def sealed(
     sha.update(_raw(momentum))
     sha.update(f"{round}/{tokens}".encode())
     digest = sha.hexdigest()
-    return OuterState(anchor, momentum, round, tokens, origin, dict(merged or {}), digest)
+    held = dict(merged or {})
+    return OuterState(anchor, momentum, round, tokens, origin, held, digest, tuple(members))
 
 
 def _raw(vector: torch.Tensor) -> memoryview:
@@ -115,6 +119,7 @@ def outer_step(
     outer: Outer,
     tokens: int,
     merged: Mapping[str, tuple[str, int]],
+    members: Sequence[str] = (),
 ) -> OuterState:
     """The next state: one round later, ``tokens`` more, ``merged`` brought up to date."""
     buffer = state.momentum * outer.momentum
@@ -131,6 +136,7 @@ def outer_step(
         tokens=state.tokens + tokens,
         origin=state.origin,
         merged={**state.merged, **merged},
+        members=members or state.members,
     )
 
 

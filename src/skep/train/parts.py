@@ -86,6 +86,8 @@ class Result:
     final: bool
     codec: str
     payload: bytes
+    members: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)  # sites kept out, and why
 
     def record(self, state: OuterState, took: float, since: float) -> dict[str, Any]:
         """For the progress file: a round that led to ``state``; times in seconds."""
@@ -114,6 +116,8 @@ class Result:
             "merged": {site: list(pair) for site, pair in self.merged.items()},
             "final": self.final,
             "codec": self.codec,
+            "members": list(self.members),
+            "refused": dict(self.refused),
         }
         return Message(Kind.RESULT, fields, self.payload)
 
@@ -130,6 +134,8 @@ def result_from(message: Message) -> Result:
         final=bool(f["final"]),
         codec=str(f["codec"]),
         payload=message.payload,
+        members=tuple(str(seat) for seat in f["members"]),
+        refused={str(site): str(why) for site, why in dict(f["refused"]).items()},
     )
 
 
@@ -150,6 +156,7 @@ def state_fields(state: OuterState) -> dict[str, Any]:
         "origin": state.origin,
         "merged": {site: list(pair) for site, pair in state.merged.items()},
         "digest": state.digest,
+        "members": list(state.members),
         "length": state.anchor.numel(),
         "still": not bool(state.momentum.any()),
     }
@@ -174,6 +181,7 @@ def state_from(fields: dict[str, Any], payload: bytes | memoryview, length: int)
         tokens=int(fields["tokens"]),
         origin=str(fields["origin"]),
         merged=_merged(fields["merged"]),
+        members=[str(seat) for seat in fields["members"]],
     )
     if state.digest != fields["digest"]:
         raise ValueError("a state whose digest does not match its bytes")

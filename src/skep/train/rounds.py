@@ -1,9 +1,7 @@
 """The protocol of rounds, without sockets, threads or clocks.
 
-Messages, reports and times go in, messages to ``outbox`` and ``events`` come out. Each site is in
-exactly one of these positions: behind (it fetches the state of a peer), leading (it is the first in
-order among those who are up to date), following, or alone. All positions are derived from what is
-known now, so that there is nothing to undo when a site dies.
+Messages, reports and times go in, messages to ``outbox`` and ``events`` come out; ``standing`` says
+in which position the site is.
 """
 
 from __future__ import annotations
@@ -16,28 +14,27 @@ from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
 from skep.train.lead import Lead, Options
 from skep.train.member import Member
-from skep.train.outer import PLAIN, Key, OuterState, ahead, outer_step
+from skep.train.outer import PLAIN, OuterState, outer_step
 from skep.train.parts import (
     Call,
     Local,
     Part,
     Result,
     View,
-    beat,
     part_from,
     read_beat,
     result_from,
     state_from,
     state_message,
 )
+from skep.train.standing import Standing
 
-BEAT_S = 0.5
 STEADY_S = 0.3  # a site leads only after it has been the first in order for so long
 BEHIND_S = 1.5  # a peer that is ahead for so long: its result is not on its way, fetch
 SURELY_S = 30.0  # the same while data is arriving, of which it may be
 
 
-class Rounds:
+class Rounds(Standing):
     """One site's position in the exchange."""
 
     def __init__(
@@ -49,13 +46,10 @@ class Rounds:
         index: int = 0,
         count: int = 1,
     ) -> None:
-        self.me, self.state, self.options, self.index = me, state, options, index
-        self.begun = state.round > 0  # any fragment of the model has had a round
-        self.beats = True  # whether this object beats by itself
+        super().__init__(me, state, index)
+        self.options = options
         self.news = self.receiving = False  # a beat is due at once; data has come in part
         self.called_last = self.quiet_since = 0.0  # of this fragment, of any: seen calls
-        self.local = Local()
-        self.views: dict[str, View] = {}
         self.reports: dict[str, Local] = {}  # the last of each site, also of those that left
         self.wanted: Call | None = None  # what the training loop is asked for
         self.finished = False  # the final round has been applied
@@ -67,10 +61,9 @@ class Rounds:
         self._leading_since: float | None = None
         self._last_leader = ""
         self._asked_by = ""  # whose call ``wanted`` is; empty: nobody's, this site is alone
-        self._fetching = ""
-        self._announced = ""  # the digest that the leader of the last round told
         self._shared = False  # the anchor is also held by others: not to be moved alone
-        self._beaten = 0.0
+        self._frozen = False  # told that most are missing
+        self.refused = ""  # why this site's contribution was not merged; the loop drops it then
         self._applied = now
 
     # -- what happens -----------------------------------------------------------------------
@@ -80,12 +73,13 @@ class Rounds:
         self.views[member.site] = View(member)
         self._lead.rejoined(member.site, member.run)
         self._forget_fetch(member.site)
-        if self.beats:
-            self._beat(0.0)
+        self.ended.discard(member.seat_name)
 
-    def left(self, site: str, now: float) -> None:
+    def left(self, site: str, now: float, on_purpose: bool = False) -> None:
         """A site is gone: nobody waits for it any more."""
-        self.views.pop(site, None)
+        view = self.views.pop(site, None)
+        if view is not None and on_purpose:
+            self.ended.add(view.member.seat_name)
         self._lead.forget(site)
         self._forget_fetch(site)
         if self._asked_by == site:
@@ -122,8 +116,6 @@ class Rounds:
 
     def tick(self, now: float) -> None:
         """To be called some ten times a second."""
-        if self.beats and now - self._beaten >= BEAT_S:
-            self._beat(now)
         self._fetch_if_behind(now)
         if not self.views:
             self._alone(now)
@@ -131,70 +123,6 @@ class Rounds:
             self._lead_on(now)
 
     # -- positions --------------------------------------------------------------------------
-
-    @property
-    def key(self) -> Key:
-        return self.state.key._replace(begun=int(self.begun or self.state.round > 0))
-
-    @property
-    def told_as(self) -> str:
-        """Changes with whatever a peer must be told again."""
-        return f"{self.state.digest}/{self.state.origin}/{self.key.begun}"
-
-    def addresses(self) -> dict[str, str]:
-        """Where the connected peers may be dialled."""
-        members = (view.member for view in self.views.values())
-        return {member.site: member.listen for member in members if member.listen}
-
-    def behind(self) -> bool:
-        """Whether a connected peer holds a state that this site must adopt."""
-        keys = [view.key for view in self.views.values() if view.key is not None]
-        return bool(self._fetching) or any(self._beyond(key) for key in keys)
-
-    def _beyond(self, key: Key) -> bool:
-        """Whether this site must adopt the state with ``key``.
-
-        Where two differ in nothing but their digest a bit has flipped somewhere: the fewer mend
-        themselves, and if they are as many, those that differ from the leader of the round.
-        """
-        own = self.key
-        if key[:3] != own[:3] or key.begun != own.begun:
-            return ahead(key, own)
-        known = [view.key.digest for view in self.views.values() if view.key is not None]
-        mine, theirs = known.count(own.digest) + 1, known.count(key.digest)
-        return own.digest != key.digest and (
-            theirs > mine or (theirs == mine and key.digest == self._announced)
-        )
-
-    def level(self) -> bool:
-        """Whether all connected peers are known to hold the same state as this site."""
-        return all(self._holds(view) for view in self.views.values())
-
-    def pending(self) -> int:
-        """Tokens of all connected sites that are not in the anchor yet."""
-        return self.local.pending + sum(view.local.pending for view in self.views.values())
-
-    def _holds(self, view: View) -> bool:
-        key = view.key
-        return key is not None and (key.digest, key.origin) == (
-            self.state.digest,
-            self.state.origin,
-        )
-
-    def _in_turn(self) -> list[str]:
-        """This site and its peers in order of rank, beginning with another one per fragment."""
-        members = sorted(
-            [self.me, *(v.member for v in self.views.values())], key=lambda member: member.order
-        )
-        turn = self.index % len(members)
-        return [member.site for member in members[turn:] + members[:turn]]
-
-    def _first(self) -> bool:
-        if self.behind():
-            return False
-        level = {site for site, view in self.views.items() if self._holds(view)}
-        level.add(self.me.site)
-        return next(site for site in self._in_turn() if site in level) == self.me.site
 
     def _leads(self, now: float) -> bool:
         if not self._first():
@@ -233,15 +161,20 @@ class Rounds:
             return
         level = {site for site, view in self.views.items() if self._holds(view)}
         final = self._all_finishing() and len(level) == len(self.views)
-        if level and (final or self._due(now)):
+        if level and (final or (self._due(now) and self._majority())):
             self._open(level | {self.me.site}, final, now)
 
     def _due(self, now: float) -> bool:
         local = self.local
         return self._lead.due(now, local.step_s, local.steps, self.quiet_since)
 
-    def _all_finishing(self) -> bool:
-        return self.local.finishing and all(v.local.finishing for v in self.views.values())
+    def _majority(self) -> bool:
+        absent = self.missing()
+        if absent and not self._frozen:
+            text = f"{', '.join(absent)} of {len(self.state.members)} sites are missing"
+            self.events.append(f"{text}: the anchor stands still until most are back")
+        self._frozen = bool(absent)
+        return not absent
 
     def _open(self, sites: set[str], final: bool, now: float) -> None:
         call, self.called_last = Call(self.state.digest, final), now
@@ -257,7 +190,7 @@ class Rounds:
         if not self._lead.closes(now, rates):
             return
         base, final, began = self.state.digest, self._lead.final, self._lead.called
-        closed = self._lead.close(self.state, now, self.local.step_s)
+        closed = self._lead.close(self.state, now, self.local.step_s, self.seats())
         if closed is None:
             return
         state, result = closed
@@ -271,6 +204,8 @@ class Rounds:
         self.finished = self.finished or final
 
     def _applied_round(self, result: Result, state: OuterState, now: float, took: float) -> None:
+        self.events += [f"an update of {s} is kept out: {why}" for s, why in result.refused.items()]
+        self.refused = result.refused.get(self.me.site, "")
         self._shared = self._shared or len(result.merged) > 1
         self._announced = result.digest
         self.closed.append(result.record(state, took, now - self._applied))
@@ -310,7 +245,9 @@ class Rounds:
             return
         length = self.state.anchor.numel()
         decoded = codec(result.codec).decode(result.payload, length)
-        state = outer_step(self.state, decoded, result.outer, result.tokens, result.merged)
+        state = outer_step(
+            self.state, decoded, result.outer, result.tokens, result.merged, result.members
+        )
         self._lead.abandon()
         self.views[site].key = self.key._replace(
             tokens=state.tokens, round=state.round, digest=result.digest, begun=1
@@ -376,20 +313,12 @@ class Rounds:
         if self.wanted is not None and self.wanted.base != state.digest:
             self.wanted = None
         self._mark_ahead(now)
-        if self.beats:
-            self._beat(now)
         self.news = True
 
     def _mark_ahead(self, now: float) -> None:
         for view in self.views.values():
             stale = view.key is None or not self._beyond(view.key)
             view.ahead_since = None if stale else now
-
-    def _beat(self, now: float) -> None:
-        self._beaten = now
-        keys, pending = {self.index: self.key}, [self.local.pending]
-        for site in self.views:
-            self._send(site, beat(keys, pending, self.local, self.addresses()))
 
     def _begun_at(self, site: str) -> bool:
         key = self.views[site].key

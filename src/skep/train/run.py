@@ -261,6 +261,9 @@ class Run:
 
     def _contribute(self, exchange: Exchange) -> None:
         replicas = self._replicas
+        for index in exchange.refused():
+            if replicas is not None:
+                replicas.drop(index)
         for index, wanted in exchange.wanted.items():
             if replicas is None or wanted.base != replicas.states[index].digest:
                 continue

@@ -23,6 +23,7 @@ class Settings:
     site: str = "local"
     rank: int = 0
     run: str = ""
+    seat: str = ""  # in a job: its share, which another site may take over
     listen: str = ""
     peers: Mapping[str, str] = field(default_factory=dict)
     proxy: str = ""
@@ -67,6 +68,7 @@ def settings(
         site=name,
         rank=env.site_rank,
         run=env.run or f"run-a{time.time_ns() // 1_000_000}-{name}",
+        seat=f"share {env.site_rank}" if env.job else "",
         listen=_address("listen", listen if listen is not None else env.listen),
         peers=_peers(peers if peers is not None else env.peers, name),
         proxy=_address("proxy", env.proxy),
