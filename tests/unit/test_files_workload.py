@@ -62,6 +62,33 @@ DEEPSEEK = {
     "qk_rope_head_dim": 64,
     "v_head_dim": 128,
 }
+GLM = {
+    "model_type": "glm4_moe",
+    "hidden_size": 5120,
+    "intermediate_size": 12288,
+    "moe_intermediate_size": 1536,
+    "num_attention_heads": 96,
+    "num_hidden_layers": 92,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 151552,
+    "n_routed_experts": 160,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 8,
+    "first_k_dense_replace": 3,
+}
+GPT_OSS = {
+    "model_type": "gpt_oss",
+    "hidden_size": 2880,
+    "intermediate_size": 2880,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 36,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "vocab_size": 201088,
+    "num_local_experts": 128,
+    "num_experts_per_tok": 4,
+}
 GPT2 = {
     "model_type": "gpt2",
     "n_embd": 1600,
@@ -97,6 +124,8 @@ OPT = {
         (MIXTRAL, 46.70, 12.9),
         (QWEN3_MOE, 30.53, 3.35),
         (DEEPSEEK, 671.0, 37.5),
+        (GPT_OSS, 116.8, 5.7),
+        (GLM, 352.8, 33.6),
         (GPT2, 1.558, None),
         (NEOX, 20.55, None),
         (OPT, 174.6, None),

@@ -17,7 +17,7 @@ _LLAMA = (
     "llama", "mistral", "qwen2", "qwen3", "internlm2", "internlm3", "yi", "baichuan",
     "phi3", "olmo2", "exaone", "cohere", "gemma", "gemma2", "stablelm", "pangu", "seed_oss",
 )  # fmt: skip
-_SPARSE = ("mixtral", "qwen2_moe", "qwen3_moe", "phimoe", "olmoe")
+_SPARSE = ("mixtral", "qwen2_moe", "qwen3_moe", "phimoe", "olmoe", "gpt_oss", "glm4_moe")
 _LATENT = ("deepseek_v2", "deepseek_v3", "kimi_k2", "pangu_ultra_moe", "deepseek_v32")
 _GPT = ("gpt2", "gpt_neox", "opt", "bloom", "gptj", "gpt_bigcode")
 ARCHITECTURES = (*_LLAMA, *_SPARSE, *_LATENT, *_GPT)
@@ -36,12 +36,12 @@ def from_config(config: Config, source: str) -> dict[str, Value]:
     if kind in _GPT:
         return _gpt(config, str(kind), source)
     fields = _llama(config, kind in _LATENT, source)
-    if kind in _SPARSE:
-        fields["moe"] = _sparse(config, source)
     if kind in _LATENT:
         fields["latent"] = _latent(config, source)
-        if _has(config, "n_routed_experts"):
-            fields["moe"] = _deepseek(config, source)
+    if _has(config, "n_routed_experts"):
+        fields["moe"] = _deepseek(config, source)
+    elif kind in _SPARSE:
+        fields["moe"] = _sparse(config, source)
     return fields
 
 
