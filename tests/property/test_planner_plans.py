@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skep.data import catalogue
 from skep.planner.bill import Prices, bill, draw
 from skep.planner.goodput import Failing, best_interval, goodput, share
-from skep.planner.match import least
+from skep.planner.match import MOST, least, smooth
 from skep.planner.sites import Exchange, enough, round_of
 from skep.planner.training import together
 
@@ -68,8 +68,8 @@ def test_the_least_number_is_enough_and_hardly_more(wanted, unit, power, near) -
     if found is not None:
         assert found % unit == 0
         assert found**power >= wanted
-        fewer = found - unit - found // 16 // unit * unit
-        assert fewer <= 0 or fewer**power < wanted
+        less = [n for n in smooth(MOST // unit) if n < found // unit]
+        assert not less or (less[-1] * unit) ** power < wanted
 
 
 @given(st.floats(0.1, 1.0), st.floats(0.1, 1.0))

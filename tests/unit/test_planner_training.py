@@ -18,7 +18,7 @@ from skep.planner.calibrate import Run, calibrate
 from skep.planner.chip import ChipFacts, Efficiency
 from skep.planner.layout import Layout
 from skep.planner.learning import Correction, learnt
-from skep.planner.match import band, least, ratio, side
+from skep.planner.match import band, least, ratio, side, smooth
 from skep.planner.sites import Exchange
 from skep.planner.sweep import sweep
 from skep.planner.training import Conditions, Link, Tools, busy_share, learning, together, train
@@ -145,9 +145,12 @@ class TestTraining:
 
 class TestMatch:
     def test_the_least_number(self) -> None:
-        assert least(lambda n: n * 1.0, 1000.0, 8) in range(1000, 1033)
+        assert least(lambda n: n * 1.0, 1000.0, 8) == 1000
         assert least(lambda n: 0.0 if n < 64 else n, 10.0, 8) == 64
         assert least(lambda _: 1.0, 2.0, 8, most=1024) is None
+        assert smooth(12) == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
+        for near in (1, 90, 5000, 1e9):
+            assert least(lambda n: n * 1.0, 1000.0, 8, near=near) == 1000
 
     def test_sides_and_bands(self) -> None:
         strong, weak = (fill(c, CHIPS.values()) for c in (H100, CHIPS["ascend-910c"]))

@@ -169,7 +169,8 @@ def text(ask: Ask, found: Found) -> Sequence[RenderableType]:
     head.append(f"{what} {ask.model.workload.name}: ", style="bold")
     goal = found.match.target
     head.append(f"{found.target} does {amount(goal.rate, 'tokens/s')}")
-    head.append("" if ask.serve else ", failures included")
+    batch = f"{ask.model.workload.global_batch:,}"
+    head.append("" if ask.serve else f", failures included; all at a batch of about {batch}")
     gaps = sorted({(s.chip.kind, g) for s in _sides(found.match) for g in s.gaps})
     return (
         head,
