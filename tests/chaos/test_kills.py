@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 
 ROUNDS = int(os.environ.get("SKEP_CHAOS_ROUNDS", "50"))
 PER_JOB = 10
-TOKENS = 300_000
+TOKENS = 150_000
 KINDS = ("control plane", "agent", "rank", "site")
 SITES = ["ulanqab", "lulea", "sweetwater"]
 ENDED = ("succeeded", "failed", "cancelled")
