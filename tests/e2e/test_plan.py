@@ -181,6 +181,7 @@ BAD = [
     (["llama-3-8b", *ON, "--layout", "recompute=most"], "recompute = none, selective"),
     (["llama-3-8b", *ON, "--stack", "megatron-cor"], "did you mean 'megatron-core'?"),
     (["llama-3-8b", "--on", "8xh20+8xh100-sxm"], "allowed: one kind of chip; several kinds"),
+    (["llama-3-8b", *ON, "--serve", "--sites", "2", "--link", "1 Gbit/s"], "--sites: got 2"),
     (["calibrate"], "RUNS: got None"),
     (["llama-3-8b", "x.csv", *ON], "RUNS: got 'x.csv'"),
 ]

@@ -99,6 +99,8 @@ def plan(
         exact=batch is not None,
     )
     _check(on, match, against)
+    if serve and sites > 1:
+        raise InputError("--sites", sites, "allowed: 1 with --serve (sites serve by themselves)")
     if on is not None:
         shown = planning.plan_on(ask, on)
     else:

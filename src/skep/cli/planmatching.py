@@ -17,12 +17,13 @@ from skep.model.fact import System
 from skep.model.workload import Workload
 from skep.planner.bill import Prices, power
 from skep.planner.goodput import Failing
+from skep.planner.learning import learnt
 from skep.planner.match import MOST, NODE, Alternative, Match, Side, band, least, ratio, side
 from skep.planner.serve import best
 from skep.planner.servingplan import plan_serving, precision_of
 from skep.planner.sweep import MOST as MOST_SHOWN
 from skep.planner.sweep import Point, sweep
-from skep.planner.training import Training, train
+from skep.planner.training import Training, learning, train
 from skep.planner.unknown import fill
 from skep.planner.words import amount, digits, layout_words, usd_words
 
@@ -124,7 +125,8 @@ def _part(work: Workload, share: float) -> Workload:
 def _train(ask: Ask, work: Workload, fleet: Fleet, chips: int) -> Training:
     sized = work.model_copy(update={"global_batch": divisible(work.global_batch, chips)})
     tools = replace(ask.tools, search=ask.tools.quick)
-    return train(sized, fleet.chip, chips, ask.chips.values(), ask.under, tools)
+    correct = learning(ask.runs, sized, tools, learnt) if ask.runs else None
+    return train(sized, fleet.chip, chips, ask.chips.values(), ask.under, tools, correct)
 
 
 def _side(
