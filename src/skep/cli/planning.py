@@ -233,7 +233,8 @@ def plan_match(ask: Ask, match: str, against: Sequence[str]) -> Shown:
         from skep.web.planplots import match_picture
 
         wanted, title = found.match.target.rate, f"{ask.model.workload.name}: speed"
-        match_picture(planmatching.series(ask, found), wanted, title, path)
+        series = planmatching.series(ask, found)
+        match_picture(series, wanted, title, path, serving=ask.serve)
 
     return Shown(
         planmatching.text(ask, found),
@@ -255,13 +256,14 @@ def present(shown: Shown, plot: Path | None, as_json: bool) -> None:
 
     if plot is not None and plot.suffix not in PICTURES:
         raise InputError("--plot", str(plot), f"allowed: a name that ends in {', '.join(PICTURES)}")
-    if as_json:
-        show_json(dict(shown.json()))
-    else:
-        show(*shown.text)
     if plot is not None and shown.draw is not None:
         try:
             shown.draw(plot)
         except OSError as error:
             raise InputError("--plot", str(plot), f"{error.strerror}") from None
+    if as_json:
+        show_json(dict(shown.json()))
+    else:
+        show(*shown.text)
+    if plot is not None:
         note(f"picture: {plot}")

@@ -153,8 +153,13 @@ dotted: one job that fails as a whole"""
 Series = tuple[str, Sequence[Point]]
 
 
-def match_picture(series: Sequence[Series], wanted: float, title: str, path: Path) -> None:
-    """Throughput and power against the number of chips, up to a million, with failures."""
+def match_picture(
+    series: Sequence[Series], wanted: float, title: str, path: Path, *, serving: bool = False
+) -> None:
+    """Throughput and power against the number of chips, up to a million, with failures.
+
+    Where it is about serving a failure takes its own instance, and the three curves are one.
+    """
     with figure(path, 10.0, 4.6) as made:
         rate, power = made.subplots(1, 2)
         for row, (name, points) in enumerate(series):
@@ -181,7 +186,7 @@ def match_picture(series: Sequence[Series], wanted: float, title: str, path: Pat
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.yaxis.set_minor_formatter(NullFormatter())
         rate.text(
-            0.02, 0.98, KEY,
+            0.02, 0.98, "" if serving else KEY,
             transform=rate.transAxes, va="top", fontsize=8.5, color=SOFT,
         )  # fmt: skip
         made.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=6)
