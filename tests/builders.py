@@ -78,20 +78,25 @@ def job(
     elastic: tuple[int, int] | None = None,
     per: str = "chip",
     queue: str = "default",
+    shape: Mapping[str, object] | None = None,
     **waiting: object,
 ) -> JobRow:
-    """A waiting job; the rest are fields of ``Waiting``. Its id is given by ``world``."""
+    """A waiting job; ``shape``: more fields of its shape; the rest are fields of ``Waiting``.
+
+    Its id is given by ``world``.
+    """
     low, high = (span, span) if isinstance(span, int) else span
     asked = (ChipRequest(kind=kind, count=chips),) if isinstance(chips, int) else tuple(chips)
-    shape = Shape(
+    made = Shape(
         asked,
         Span(min=low, max=high),
         Elastic(min=elastic[0], max=elastic[1]) if elastic else None,
         per,
         queue,
+        **(shape or {}),  # type: ignore[arg-type]
     )
     first = {"job": "", "version": 1, "shape": 0, "priority": 0, "submitted_at": 0.0}
-    return JobRow(shape, Waiting(**{**first, **waiting}))  # type: ignore[arg-type]
+    return JobRow(made, Waiting(**{**first, **waiting}))  # type: ignore[arg-type]
 
 
 def repair(

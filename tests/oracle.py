@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from itertools import combinations
 
+from skep.model.job import ChipRequest, Elastic, Exchange
 from skep.model.placement import Share
-from skep.model.policy import Policy
-from skep.model.snapshot import Placement, Snapshot
+from skep.model.policy import Policy, Quota
+from skep.model.snapshot import Placement, Shape, Snapshot
 from skep.rules.decide import Facts, decide
 
 # W: caps and draws are sums of floats.
@@ -76,10 +78,113 @@ def _power(share: Share, snapshot: Snapshot, policy: Policy) -> str | None:
 
 
 def _quota(placement: Placement, snapshot: Snapshot, policy: Policy, queue: str) -> str | None:
-    found = policy.queue(queue)
-    if found is None:
+    """Every hard quota of the queue and of the queues above it, what is below them counted."""
+    parents = {q.name: q.parent for q in policy.queues}
+    if queue not in parents:
         return f"there is no queue {queue}"
-    held = Counter(snapshot.held)[queue] + sum(share.chips for share in placement.shares)
-    if found.max_chips is None or held <= found.max_chips:
+    name: str | None = queue
+    while name is not None:
+        found = policy.queue(name)
+        assert found is not None
+        below = {q for q in parents if name in _path(q, parents)}
+        total = sum(Counter(snapshot.held)[q] for q in below)
+        given = sum(share.chips for share in placement.shares)
+        if found.max_chips is not None and total + given > found.max_chips:
+            return f"queue {name} would hold {total + given} of {found.max_chips} chips"
+        for quota in found.quotas:
+            if not quota.soft and (said := _of_part(placement, snapshot, quota, below)):
+                return f"queue {name}: {said}"
+        name = found.parent
+    return None
+
+
+def _path(queue: str, parents: dict[str, str | None]) -> list[str]:
+    path = [queue]
+    while (above := parents[path[-1]]) is not None:
+        path.append(above)
+    return path
+
+
+def _of_part(placement: Placement, snapshot: Snapshot, quota: Quota, below: set[str]) -> str | None:
+    sites, pools = snapshot.sites, snapshot.pools
+    held = sum(
+        int(column[row])
+        for queue, column in snapshot.held_in.items()
+        if queue in below
+        for row, kind in enumerate(pools.kind)
+        if quota.chip in (None, kind) and quota.site in (None, sites.names[pools.site[row]])
+    )
+    given = sum(
+        share.chips
+        for share in placement.shares
+        if quota.chip in (None, share.chip) and quota.site in (None, share.site)
+    )
+    return f"{held + given} of {quota}" if given and held + given > quota.max else None
+
+
+def keeps_shape(shares: tuple[Share, ...], shape: Shape, snapshot: Snapshot) -> str | None:
+    """Why the shares are not what ``shape`` asks for; None where they are."""
+    pools = snapshot.pools
+    speed = dict(zip(pools.kind, pools.speed.tolist(), strict=True))
+    if not shape.mixed and len({share.chip for share in shares}) > 1:
+        return "of several kinds"
+    if shape.spread is not None and any(share.chips > shape.spread for share in shares):
+        return "too many chips at one site"
+    return (
+        _links(shares, shape, snapshot)
+        or _places(shares, shape)
+        or _amount(shares, shape.elastic, shape.chips, speed)
+    )
+
+
+def _links(shares: tuple[Share, ...], shape: Shape, snapshot: Snapshot) -> str | None:
+    sites, wish = snapshot.sites, shape.exchange or Exchange()
+    rows = [sites.names.index(share.site) for share in shares]
+    for a, b in combinations(rows, 2):
+        width, rtt = sites.bandwidth[a, b], sites.rtt[a, b]
+        if width <= 0 or width < (wish.bandwidth or 0.0):
+            return "a link is not wide enough"
+        if wish.rtt is not None and rtt > wish.rtt:
+            return "a link is not quick enough"
+    return None
+
+
+def _places(shares: tuple[Share, ...], shape: Shape) -> str | None:
+    if shape.within is not None and len(shares) > 1:
+        return f"not within one {shape.within}"
+    if shape.within == "block" and len(shares[0].in_blocks) != 1:
+        return "not within one block"
+    for share in shares:
+        blocks = [block for block, _ in share.in_blocks]
+        total = sum(chips for _, chips in share.in_blocks)
+        if total != share.chips or len(set(blocks)) < len(blocks):
+            return f"its blocks do not add up: {share}"
+    return None
+
+
+def _amount(
+    shares: tuple[Share, ...],
+    elastic: Elastic | None,
+    asked: tuple[ChipRequest, ...],
+    speed: dict[str, float],
+) -> str | None:
+    total = sum(share.chips for share in shares)
+    if elastic is not None:
+        return None if elastic.min <= total <= elastic.max else f"{total} chips for {elastic}"
+    if any(_answers(shares, total, request, speed) for request in asked):
         return None
-    return f"queue {queue} would hold {held} of {found.max_chips} chips"
+    return f"{total} chips are none of {asked}"
+
+
+def _answers(
+    shares: tuple[Share, ...], total: int, asked: ChipRequest, speed: dict[str, float]
+) -> bool:
+    kinds, worth = {share.chip for share in shares}, asked.as_good_as
+    if asked.kinds and not kinds <= set(asked.kinds):
+        return False
+    if worth is None:
+        return total == asked.count and (asked.kind is None or kinds == {asked.kind})
+    if kinds == {worth.kind}:
+        return total == worth.count
+    work = sum(share.chips * speed[share.chip] for share in shares)
+    return work >= worth.count * speed.get(worth.kind, 0.0) * (1 - 1e-9)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import replace
 from itertools import combinations
 
 from hypothesis import strategies as st
 
-from skep.model.job import ChipRequest
-from skep.model.policy import Policy, Queue, Rule
+from skep.model.job import ChipRequest, Exchange, Worth
+from skep.model.policy import Policy, Queue, Quota, Rule
 from skep.model.snapshot import Snapshot
 from tests.builders import JobRow, PoolRow, SiteRow, job, repair, world
 
@@ -30,7 +31,7 @@ def pools(draw: st.DrawFn, *, nodes: tuple[int, ...] = (1, 2, 4)) -> PoolRow:
         node=node,
         block=node * 2,
         watts=draw(st.sampled_from([0.0, 8.0, 33.3])),
-        speed=draw(st.sampled_from([0.0, 1.0])),
+        speed=draw(st.sampled_from([0.0, 1.0, 2.5])),
     )
 
 
@@ -55,6 +56,29 @@ def requests(most: int = 12) -> st.SearchStrategy[ChipRequest]:
 
 
 @st.composite
+def as_good(draw: st.DrawFn) -> ChipRequest:
+    worth = Worth(kind=draw(st.sampled_from(KINDS)), count=draw(st.integers(1, 8)))
+    kinds = draw(st.sampled_from([(), ("cpu-core",), KINDS]))
+    return ChipRequest(count=worth.count, as_good_as=worth, kinds=kinds)
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> dict[str, object]:
+    """What a shape may ask for beside chips and sites: mostly nothing."""
+    if draw(st.integers(0, 2)):
+        return {}
+    bandwidth = draw(st.sampled_from([None, 1e6, 1e12]))
+    rtt = draw(st.sampled_from([None, 1.0]))
+    return {
+        "mixed": draw(st.booleans()),
+        "within": draw(st.sampled_from([None, None, "site", "block"])),
+        "exchange": draw(st.sampled_from([None, Exchange(bandwidth=bandwidth, rtt=rtt)])),
+        "spread": draw(st.none() | st.integers(1, 6)),
+        "data": draw(st.sampled_from([(), ("elm",), ("oak", "ash")])),
+    }
+
+
+@st.composite
 def jobs(draw: st.DrawFn) -> JobRow:
     waiting = {
         "priority": draw(st.integers(-1, 1)),
@@ -62,7 +86,8 @@ def jobs(draw: st.DrawFn) -> JobRow:
         "not_before": draw(st.sampled_from([0.0, 0.0, 0.0, NOW + 5])),
         "user": draw(st.sampled_from(["ada", "bob"])),
         "avoid": draw(st.frozensets(st.sampled_from(NAMES), max_size=1)),
-        "queue": draw(st.sampled_from(["default", "default", "batch", "nowhere"])),
+        "queue": draw(st.sampled_from(["default", "default", "batch", "lab", "nowhere"])),
+        "latest_start": draw(st.sampled_from([math.inf, math.inf, NOW + 7])),
     }
     if draw(st.integers(0, 5)) == 0:
         others = draw(st.frozensets(st.sampled_from(NAMES), min_size=1, max_size=2))
@@ -73,12 +98,18 @@ def jobs(draw: st.DrawFn) -> JobRow:
 
 @st.composite
 def fresh_jobs(draw: st.DrawFn, **waiting: object) -> JobRow:
-    low = draw(st.integers(1, 3))
+    more = draw(wishes())
+    low = 1 if more.get("within") else draw(st.integers(1, 3))
     least = draw(st.integers(1, 12))
+    rigid = bool(more) and draw(st.booleans())
+    asked = draw(st.lists(requests() | as_good() if rigid else requests(), min_size=1, max_size=2))
     return job(
-        draw(st.lists(requests(), min_size=1, max_size=2)),
+        asked,
         span=(low, low + draw(st.integers(0, 2))),
-        elastic=draw(st.none() | st.just((least, least + draw(st.integers(0, 8))))),
+        elastic=None
+        if rigid
+        else draw(st.none() | st.just((least, least + draw(st.integers(0, 8))))),
+        shape=more,
         per=draw(st.sampled_from(["chip", "chip", "node", "site"])),
         **waiting,
     )
@@ -123,15 +154,35 @@ def rules(draw: st.DrawFn, name: str) -> Rule:
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
     count = draw(st.sampled_from([0, 0, 1, 2]))
+    soft = draw(st.none() | st.integers(0, 9))
     return Policy(
         queues=(
-            Queue(name="default"),
+            Queue(name="default", weight=draw(st.sampled_from([1.0, 3.0])), soft_chips=soft),
             Queue(
                 name="batch",
                 max_chips=draw(st.integers(0, 12)),
                 users=draw(st.sampled_from([(), ("ada",)])),
+                parent=draw(st.sampled_from([None, "lab"])),
+                priority=draw(st.sampled_from([0, 0, 1])),
+            ),
+            Queue(
+                name="lab",
+                max_chips=draw(st.sampled_from([None, 9])),
+                quotas=tuple(draw(st.lists(quotas(), max_size=2))),
             ),
         ),
         rules=tuple(draw(rules(f"r{number}")) for number in range(count)),
         power_margin=draw(st.sampled_from([0.0, 0.02, 0.1])),
+        fair_share=draw(st.booleans()),
+        patience=draw(st.sampled_from([2.0, 86400.0, 1e9])),
+    )
+
+
+def quotas() -> st.SearchStrategy[Quota]:
+    return st.builds(
+        Quota,
+        chip=st.sampled_from([None, *KINDS]),
+        site=st.sampled_from([None, "ash", "elm"]),
+        max=st.integers(0, 8),
+        soft=st.booleans(),
     )

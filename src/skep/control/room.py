@@ -10,7 +10,9 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from skep.control.asked import not_as_asked
 from skep.control.giving import may_grow, may_lose, may_move, may_take
+from skep.control.quotas import Quotas
 from skep.control.world import World
 from skep.model.placement import Claim, Share
 from skep.model.policy import Maintenance, Policy
@@ -31,7 +33,8 @@ class Room:
         self._date = datetime.datetime.fromtimestamp(now, tz=datetime.UTC).date()
         self._chips: dict[Key, int] = defaultdict(int)
         self._power: dict[str, float] = defaultdict(float)
-        self._held: dict[str, int] = defaultdict(int)
+        self._quotas = Quotas(world, policy)
+        self._in_blocks: dict[tuple[str, int, int], int] = defaultdict(int)
         self._stopping: set[str] = set()  # runs that this plan stops
         self._kept = {job: claim for job in world.claims if (claim := self._claim(job))}
 
@@ -46,7 +49,8 @@ class Room:
             for share in shares:
                 self._chips[share.site, share.pool] += share.chips
                 self._power[share.site] += share.power
-                self._held[job.spec.queue] += share.chips
+                self._blocks(share)
+            self._quotas.take(job.spec.queue, shares)
         return reason
 
     def evict(self, preemption: Preemption) -> str:
@@ -107,10 +111,11 @@ class Room:
                 self._forbidden(job, share)
                 or self._too_few(job, share, gone)
                 or self._too_hot(job, share, gone)
+                or self._not_in_blocks(share, gone)
                 or self._closing(job, share)
             ):
                 return reason
-        return self._over_quota(job, sum(s.chips for s in shares), gone)
+        return not_as_asked(self._world, job, shares) or self._over_quota(job, shares, gone)
 
     def _too_few(self, job: JobState, share: Share, gone: list[RunState]) -> str:
         key = share.site, share.pool
@@ -119,6 +124,26 @@ class Room:
         if share.chips <= free:
             return ""
         return f"{share.site} has {free} {share.chip} free, {share.chips} were given"
+
+    def _blocks(self, share: Share) -> None:
+        for block, chips in share.in_blocks:
+            self._in_blocks[share.site, share.pool, block] += chips
+
+    def _not_in_blocks(self, share: Share, gone: list[RunState]) -> str:
+        """Whether the blocks that the share names have its chips free."""
+        key = share.site, share.pool
+        first = int(self._world.topology.first_block[self._world.topology.pool_row[key]])
+        back: dict[int, int] = defaultdict(int)
+        for run in gone:
+            if (run.share.site, run.share.pool) == key:
+                for block, chips in run.share.in_blocks:
+                    back[block] += chips
+        for block, chips in share.in_blocks:
+            free = int(self._world.block_free[first + block]) + back[block]
+            free -= self._in_blocks[share.site, share.pool, block]
+            if chips > free:
+                return f"block {block} at {share.site} has {free} free, {chips} were given"
+        return ""
 
     def _too_hot(self, job: JobState, share: Share, gone: list[RunState]) -> str:
         site = share.site
@@ -204,13 +229,8 @@ class Room:
         decision = decide(self._policy.rules, facts, self._date)
         return "" if decision.allowed else f"{site}: {decision}"
 
-    def _over_quota(self, job: JobState, chips: int, gone: list[RunState]) -> str:
-        queue = self._policy.queue(job.spec.queue)
-        if queue is None or queue.max_chips is None:
-            return ""
-        held = self._world.held[queue.name] + self._held[queue.name]
-        jobs, job_of = self._world.jobs, self._world.job_of
-        held -= sum(r.share.chips for r in gone if jobs[job_of[r.run]].spec.queue == queue.name)
-        if held + chips <= queue.max_chips:
-            return ""
-        return f"queue {queue.name} would hold {held + chips} of {queue.max_chips} chips"
+    def _over_quota(self, job: JobState, shares: tuple[Share, ...], gone: list[RunState]) -> str:
+        back: dict[str, int] = defaultdict(int)
+        for run in gone:
+            back[self._world.jobs[self._world.job_of[run.run]].spec.queue] += run.share.chips
+        return self._quotas.over(job.spec.queue, shares, back)

@@ -10,6 +10,9 @@ from skep.model.snapshot import Shape, Waiting
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 
+# What is asked for where no kind can be compared with the one that a job names.
+UNKNOWN = "kind-of-known-speed"
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -100,7 +103,7 @@ def _as_good(
     free = {kind: board.free(kind, ledger) for kind in kinds}
     order = sorted(kinds, key=lambda kind: (counts[kind] / (free[kind] or 1e-9), kind))
     asks = [_ask(shape, kind, counts[kind], board) for kind in order]
-    return asks or [_ask(shape, worth.kind, worth.count, board)]
+    return asks or [_ask(shape, UNKNOWN, worth.count, board)]
 
 
 def _count(speed: float, each: float) -> int:

@@ -13,7 +13,7 @@ from skep.scheduler.batch import Run, take_all
 from skep.scheduler.claims import settle_claims
 from skep.scheduler.gate import may_pass
 from skep.scheduler.keep import keep_for
-from skep.scheduler.line import Group, Line
+from skep.scheduler.line import Group, Key, Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import Part, Turns, in_order
 from skep.scheduler.place import Lazy, Taken, fit, placement, take
@@ -54,6 +54,7 @@ class Cycle:
         self._forget: set[Same] = set()  # refused, but to be looked at again in any case
         self._given: list[Given | tuple[int, Taken]] = []
         self.above_soft: list[Part] = []
+        self.later: list[Key] = []  # groups whose time has not come
 
     # What is to be decided
 
@@ -65,6 +66,8 @@ class Cycle:
         parts = []
         for group in groups:
             rows = may_pass(self._board, self._line, group, self._now)
+            if group.alone is not None and group.alone.not_before > self._now:
+                self.later.append(group.key)
             if not len(rows) or self._put_off(group):
                 continue
             if self._overdue(rows) or self._fits(group, rows):

@@ -15,7 +15,7 @@ from skep.model.snapshot import Floats, Ints, Snapshot
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.line import Group, Line
+from skep.scheduler.line import Group, Key, Line
 
 LATER = 30.0
 """A promise that begins so much later than before (s) may let others start before it."""
@@ -36,6 +36,7 @@ class Memory:
         self._line: Line | None = None
         self._seen = 0  # how many of the line's changes
         self._refused: set[Same] = set()
+        self._later: tuple[Key, ...] = ()
         self._next_overdue = -np.inf
         self._free: Ints = np.empty(0, dtype=np.int64)
         self._headroom: Floats = np.empty(0)
@@ -60,7 +61,7 @@ class Memory:
         if now >= self._next_overdue:
             changed: Iterable[Group] = line.groups.values()
         else:
-            keys = dict.fromkeys(line.touched[self._seen :])
+            keys = dict.fromkeys((*line.touched[self._seen :], *self._later))
             changed = (line.groups[key] for key in keys if key in line.groups)
         found = {id(group): group for group in changed if same(group) not in self._refused}
         # Who was promised chips is promised them again, before those who come behind.
@@ -94,14 +95,18 @@ class Memory:
         """Look at everything the next time: what runs will end at other times than was thought."""
         self._line = None
 
-    def keep(self, line: Line, refused: Iterable[Same], ahead: Ahead) -> None:
-        """Remember what was refused at the end of a cycle, and how little was left."""
+    def keep(self, line: Line, refused: Iterable[Same], later: Iterable[Key], ahead: Ahead) -> None:
+        """Remember what was refused at the end of a cycle, and how little was left.
+
+        ``later`` are groups whose time had not come.
+        """
         ledger, now = ahead.ledger, ahead.timeline.now
         self._promised = {found.job: found.start for found in ahead.reservations}
         self._again = ahead.again
         del line.touched[: max(0, len(line.touched) - 1_000_000)]
         self._line, self._seen = line, len(line.touched)
         self._refused.update(refused)
+        self._later = tuple(later)
         self._free, self._headroom = ledger.free, ledger.headroom
         self._largest, self._used = ledger.largest, ledger.limits.used()
         if now >= self._next_overdue:

@@ -52,7 +52,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
         else []
     )
     # 6. What was not given is refused. Why is found when it is asked for, from what is left.
-    memory.keep(line, cycle.stays_refused(), ahead)
+    memory.keep(line, cycle.stays_refused(), cycle.later, ahead)
     return Plan(
         cycle.placements(grown),
         cycle.refusals(),

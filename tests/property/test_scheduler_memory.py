@@ -1,0 +1,121 @@
+"""With a memory of the cycles before, or without, the plan is the same; a line kept in step too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skep.model.policy import Policy
+from skep.model.snapshot import Ints, Placement, Shape, Snapshot, Waiting
+from skep.scheduler import schedule
+from skep.scheduler.line import Line
+from skep.scheduler.memory import Memory
+from tests.worlds import NOW, policies, worlds
+
+
+@dataclass
+class Story:
+    """A world that goes on, with the line and the memory that a control plane would keep."""
+
+    snapshot: Snapshot
+    policy: Policy
+    shapes: list[Shape]
+    jobs: dict[str, Waiting]
+    now: float = NOW
+    memory: Memory = field(default_factory=Memory)
+    line: Line = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.line = Line(self.policy.patience)
+        for job in self.jobs.values():
+            self.line.put(job, self.shapes[job.shape])
+
+    def decide(self) -> None:
+        """Decide with all that is kept and with nothing: the same plan; then commit it."""
+        kept = replace(self.snapshot, waiting=self.line, shapes=self.line.shapes)
+        fresh = replace(self.snapshot, waiting=tuple(self.jobs.values()), shapes=tuple(self.shapes))
+        plan = schedule(kept, self.policy, self.now, self.memory)
+        assert plan == schedule(fresh, self.policy, self.now)
+        for placement in tuple(plan.placements):
+            self.commit(placement)
+
+    def commit(self, placement: Placement) -> None:
+        sites, pools = self.snapshot.sites, self.snapshot.pools
+        queue = self.shapes[self.jobs.pop(placement.job).shape].queue
+        self.line.drop(placement.job)
+        free, drawn, held = pools.free.copy(), sites.power_drawn.copy(), dict(self.snapshot.held)
+        held_in = {name: column.copy() for name, column in self.snapshot.held_in.items()}
+        for share in placement.shares:
+            row = sites.names.index(share.site)
+            (pool,) = np.flatnonzero((pools.site == row) & (pools.index == share.pool))
+            free[pool] -= share.chips
+            drawn[row] += share.power
+            held[queue] = held.get(queue, 0) + share.chips
+            held_in.setdefault(queue, np.zeros_like(free))[pool] += share.chips
+        self.world(free, drawn, held=held, held_in=held_in)
+
+    def world(self, free: Ints, drawn: object, **more: object) -> None:
+        self.snapshot = replace(
+            self.snapshot,
+            sites=replace(self.snapshot.sites, power_drawn=drawn),
+            pools=replace(self.snapshot.pools, free=free),
+            **more,
+        )
+
+    def ends(self, pool: int) -> None:
+        """All that is held in a pool is given back."""
+        pools, sites = self.snapshot.pools, self.snapshot.sites
+        free, drawn = pools.free.copy(), sites.power_drawn.copy()
+        site = int(pools.site[pool])
+        back = int(pools.chips[pool] - free[pool])
+        free[pool] += back
+        drawn[site] -= back * pools.marginal_power[pool] * sites.pue[site]
+        self.world(free, drawn)
+
+    def arrives(self, like: Waiting, number: int) -> None:
+        job = replace(like, job=f"n{number}", submitted_at=self.now)
+        self.jobs[job.job] = job
+        self.line.put(job, self.shapes[job.shape])
+
+    def turns(self, site: int) -> None:
+        """A site is lost, or is back."""
+        up = self.snapshot.sites.up.copy()
+        up[site] = ~up[site]
+        self.snapshot = replace(self.snapshot, sites=replace(self.snapshot.sites, up=up))
+
+
+def tell(data: st.DataObject, snapshot: Snapshot, policy: Policy) -> None:
+    shapes = list(snapshot.shapes)
+    story = Story(snapshot, policy, shapes, {job.job: job for job in snapshot.waiting})
+    known = list(snapshot.waiting)
+    story.decide()
+    for number in range(data.draw(st.integers(1, 6))):
+        what = data.draw(st.sampled_from(["nothing", "ends", "arrives", "turns", "time"]))
+        if what == "ends":
+            story.ends(data.draw(st.integers(0, len(snapshot.pools.kind) - 1)))
+        elif what == "arrives" and known:
+            story.arrives(data.draw(st.sampled_from(known)), number)
+        elif what == "turns":
+            story.turns(data.draw(st.integers(0, len(snapshot.sites.names) - 1)))
+        elif what == "time":
+            story.now += data.draw(st.sampled_from([1.0, 6.0, 100.0]))
+        story.decide()
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.data(), worlds(), policies())
+def test_a_memory_changes_nothing(data: st.DataObject, snapshot: Snapshot, policy: Policy) -> None:
+    tell(data, snapshot, policy)
+
+
+@pytest.mark.nightly
+@settings(deadline=None, max_examples=20_000)
+@given(st.data(), worlds(most_jobs=10), policies())
+def test_a_memory_changes_nothing_at_length(
+    data: st.DataObject, snapshot: Snapshot, policy: Policy
+) -> None:
+    tell(data, snapshot, policy)
