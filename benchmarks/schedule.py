@@ -5,7 +5,7 @@
 CPU time of the process, median of the rounds. Jobs are of 40 shapes from 1 chip to 2,048, one in
 ten over two to four sites, in a seeded random order.
 
-- ``schedule``: the pure function meets a queue and a pool that is free, half or 95 % or wholly full,
+- ``schedule``: the pure function meets a queue and a pool that is free, half, 95 % or all full,
   with no memory of earlier cycles. Decisions are placements and refusals; ``told`` is what it costs
   to read all of the plan.
 - ``fits``: as ``free``, with jobs so small that all of them fit.
