@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
+from skep.model.job import ChipRequest, Exchange
 from skep.model.policy import Policy
 from skep.model.snapshot import Snapshot
 from skep.scheduler import schedule
@@ -27,19 +28,34 @@ def rooms(snapshot: Snapshot, policy: Policy, kind: str, per: str) -> dict[int, 
         free = s.power_cap[at] * (1 - policy.power_margin) - s.power_drawn[at]
         watts = p.marginal_power[row] * s.pue[at]
         step = int(p.chips_per_node[row]) if per == "node" else 1
-        gives = [c for c in range(step, int(p.free[row]) + 1, step) if c * watts <= free + 5e-7]
+        most = min(int(p.free[row]), s_spread(snapshot))
+        if snapshot.shapes[0].within == "block":
+            most = min(most, int(p.block_chips[row]))
+        gives = [c for c in range(step, most + 1, step) if c * watts <= free + 5e-7]
         found.setdefault(at, []).append(gives)
     return found
+
+
+def s_spread(snapshot: Snapshot) -> int:
+    spread = snapshot.shapes[0].spread
+    return 10**9 if spread is None else spread
+
+
+def joined(snapshot: Snapshot, a: int, b: int) -> bool:
+    wish = snapshot.shapes[0].exchange or Exchange()
+    width, rtt = snapshot.sites.bandwidth[a, b], snapshot.sites.rtt[a, b]
+    return bool(width > 0 and width >= (wish.bandwidth or 0) and rtt <= (wish.rtt or np.inf))
 
 
 def reachable(snapshot: Snapshot, policy: Policy, kind: str) -> dict[int, int]:
     """Total chips -> fewest sites with which it can be had, over all placements that exist."""
     shape = snapshot.shapes[0]
     at = rooms(snapshot, policy, kind, shape.per)
-    width, best = snapshot.sites.bandwidth, {}
-    for count in range(shape.span.min, min(shape.span.most, len(at)) + 1):
+    best: dict[int, int] = {}
+    widest = 1 if shape.within else shape.span.most
+    for count in range(shape.span.min, min(widest, len(at)) + 1):
         for group in combinations(at, count):
-            if any(not width[a, b] > 0 for a, b in combinations(group, 2)):
+            if any(not joined(snapshot, a, b) for a, b in combinations(group, 2)):
                 continue
             gives = [sorted({c for pool in at[g] for c in pool}) for g in group]
             for total in {sum(parts) for parts in product(*gives)}:
@@ -48,9 +64,14 @@ def reachable(snapshot: Snapshot, policy: Policy, kind: str) -> dict[int, int]:
 
 
 def expected(snapshot: Snapshot, policy: Policy) -> tuple[int, int] | None:
-    """(chips, sites) of the first alternative that fits; any kind: not looked at here."""
+    """(chips, sites) of the fastest alternative that fits; any kind: not looked at here."""
     shape = snapshot.shapes[0]
-    for request in shape.chips:
+    speed = dict(zip(snapshot.pools.kind, snapshot.pools.speed.tolist(), strict=True))
+    wishes = list(shape.chips)
+    most_of = {id(c): shape.elastic.max if shape.elastic else c.count for c in wishes}
+    if all(speed.get(c.kind or "", 0.0) > 0 for c in wishes):
+        wishes.sort(key=lambda c: -most_of[id(c)] * speed[c.kind or ""])
+    for request in wishes:
         least, most = request.count, request.count
         if shape.elastic:
             least, most = shape.elastic.min, shape.elastic.max
@@ -71,7 +92,7 @@ def single(draw: st.DrawFn) -> Snapshot:
 
 
 def replace_kind(request: object) -> object:
-    return request.model_copy(update={"kind": "cpu-core"})  # type: ignore[attr-defined]
+    return ChipRequest(kind="cpu-core", count=request.count)  # type: ignore[attr-defined]
 
 
 @settings(max_examples=250, deadline=None)
