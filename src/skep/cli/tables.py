@@ -173,6 +173,14 @@ def why_text(why: Why) -> Text:
     if why.remedy:
         text.append("What would let it run: ", style="bold")
         text.append(printable(why.remedy) + "\n")
+    if why.changes:
+        text.append("It would start now with one of these, the smallest change first:\n")
+        for change in why.changes:
+            text.append(f"  {change.field}: {printable(change.value)}", style="bold")
+            text.append(f"  ({printable(change.gives)})\n")
+    for at in why.standings:
+        used, part = f"{at.held:.0f} held, {at.used:.0f} used", f"{at.deserved:.0f} deserved"
+        text.append(f"Queue {at.queue}: {used}, {part} (in chips of the fastest kind)\n")
     if why.decisions:
         text.append("\nWhat was decided:\n", style="bold")
         text.append(decisions_text(why))

@@ -28,6 +28,7 @@ from skep.model.state import JobState, RunState
 from skep.model.views import Health, JobDetail, JobView, SiteView, Why
 from skep.scheduler import schedule
 from skep.scheduler.check import admissible
+from skep.scheduler.fair import Standing, standings
 from skep.scheduler.order import ordered
 from skep.store.base import Store
 
@@ -109,13 +110,15 @@ class Control:
         state = self._find(ref)
         plan: Plan | None = None
         order: tuple[str, ...] = ()
+        found: tuple[Standing, ...] = ()
         if state.id in self.world.waiting:
             snapshot = self._snapshot(now)
             plan = schedule(snapshot, self.policy, now)
             order = tuple(w.job for w in ordered(snapshot.waiting, self.policy, now))
+            found = standings(snapshot, self.policy, state.spec.queue)
         logged = self.store.events(job=state.id)
         decisions = tuple({"at": e.event.at, "text": sentence(e.event)} for e in logged)
-        return why(state, plan, order, decisions)
+        return why(state, plan, order, found, decisions)
 
     def id_of(self, ref: str) -> str:
         """The id that a user's reference means. Raises ``NotFoundError``."""

@@ -9,6 +9,7 @@ from skep.model.job import ChipRequest
 from skep.model.snapshot import Plan, Refusal
 from skep.model.state import JobState, RunState, SiteState
 from skep.model.views import (
+    ChangeView,
     JobDetail,
     JobView,
     PoolView,
@@ -16,8 +17,10 @@ from skep.model.views import (
     RunView,
     SiteRefusal,
     SiteView,
+    StandingView,
     Why,
 )
+from skep.scheduler.fair import Standing
 from skep.scheduler.refused import Refusals
 
 Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
@@ -115,11 +118,14 @@ def why(
     job: JobState,
     plan: Plan | None,
     order: tuple[str, ...],
+    standings: tuple[Standing, ...],
     decisions: tuple[dict[str, object], ...],
 ) -> Why:
     """What was decided on a job; ``plan`` is what the scheduler would decide now."""
     refusal = refusal_of(plan, job.id) if plan else None
     refusals = refusal.sites if refusal else {}
+    found = plan.refusals if plan else ()
+    changes = found.changes(job.id) if isinstance(found, Refusals) else ()
     return Why(
         id=job.id,
         name=job.spec.name,
@@ -129,5 +135,10 @@ def why(
         waiting=len(order),
         refusals=tuple(SiteRefusal(reason=r, sites=tuple(s)) for r, s in refusals.items()),
         remedy=refusal.remedy if refusal else "",
+        changes=tuple(ChangeView(field=c.field, value=c.value, gives=c.gives) for c in changes),
+        standings=tuple(
+            StandingView(queue=s.queue, held=s.held, used=s.used, part=s.part, deserved=s.deserved)
+            for s in standings
+        ),
         decisions=decisions,
     )

@@ -67,12 +67,31 @@ class SiteRefusal(Spec):
     sites: tuple[str, ...]
 
 
+class ChangeView(Spec):
+    """With ``field`` of the job file at ``value`` the job would start now, with ``gives``."""
+
+    field: str
+    value: str
+    gives: str = Field(description="chips at sites")
+
+
+class StandingView(Spec):
+    """What a queue, with those below it, has of its part: in chips of the pool's fastest kind."""
+
+    queue: str
+    held: float = Field(description="now")
+    used: float = Field(description="held on average in the past, old use counting less")
+    part: float = Field(description="by weight among its siblings")
+    deserved: float = Field(description="its part, and what others of theirs leave idle")
+
+
 class Why(Spec):
     """What was decided on a job and why.
 
     ``decisions`` are its events as sentences, oldest first. For a waiting job ``refusals`` counts
     what each site refuses it for *now*, ``place`` is its place in the order (1 = next) and
-    ``remedy`` says what would let it run.
+    ``remedy`` says what would let it run. ``changes`` of its request would let it start now, each
+    alone, the smallest first. ``standings`` are those of its queue and the queues above it.
     """
 
     id: str
@@ -83,6 +102,8 @@ class Why(Spec):
     waiting: int = 0
     refusals: tuple[SiteRefusal, ...] = ()
     remedy: str = ""
+    changes: tuple[ChangeView, ...] = ()
+    standings: tuple[StandingView, ...] = ()
     decisions: tuple[dict[str, Any], ...] = Field(description="each {'at': s, 'text': sentence}")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from skep.model.policy import Policy, Queue
 from skep.model.snapshot import Floats, Snapshot
 
@@ -73,6 +75,10 @@ class Tree:
         for queue, used in snapshot.used.items():
             for name in self._paths.get(queue, ()):
                 self._used[name] += used
+
+    def path(self, queue: str) -> tuple[str, ...]:
+        """From the top down to ``queue``."""
+        return self._paths.get(queue, ())
 
     def charge(self, queue: str, kind: str, chips: int) -> None:
         """Chips of ``kind`` are given to ``queue``."""
@@ -146,3 +152,30 @@ class Tree:
 
     def _above(self, queue: Queue) -> str | None:
         return queue.parent if queue.parent in self._queues else None
+
+
+def standings(snapshot: Snapshot, policy: Policy, queue: str) -> tuple[Standing, ...]:
+    """Where ``queue`` and the queues above it stand; nothing without fair share."""
+    if not policy.fair_share:
+        return ()
+    tree = Tree(snapshot, policy)
+    path = tree.path(queue)
+    return tuple(found for found in tree.standings(wanted(snapshot)) if found.queue in path)
+
+
+def wanted(snapshot: Snapshot) -> dict[str, float]:
+    """Per queue what it holds and waits for, in chips of the fastest kind."""
+    worth = worth_of_kinds(snapshot.pools.kind, snapshot.pools.speed)
+    each = np.array([worth[kind] for kind in snapshot.pools.kind])
+    total = {queue: float(held @ each) for queue, held in snapshot.held_in.items()}
+    for queue, chips in snapshot.held.items():
+        total.setdefault(queue, float(chips))
+    shapes: dict[int, float] = {}
+    for job in snapshot.waiting:
+        shape = snapshot.shapes[job.shape]
+        if job.shape not in shapes:
+            first = shape.chips[0]
+            kind = first.as_good_as.kind if first.as_good_as else first.kind or ""
+            shapes[job.shape] = first.count * worth.get(kind, 1.0)
+        total[shape.queue] = total.get(shape.queue, 0.0) + shapes[job.shape]
+    return total

@@ -15,6 +15,7 @@ from skep.scheduler.explain import explain
 from skep.scheduler.gate import turned_away
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Same, same
+from skep.scheduler.nearer import Change, changes
 from skep.scheduler.order import in_order
 from skep.scheduler.place import Lazy
 
@@ -32,6 +33,22 @@ class Refusals(Lazy[Refusal]):
         """The refusal of ``job``; None for one that does not wait, or was placed."""
         row = self._line.row.get(job)
         return None if row is None or row in self._placed else self._at(row)
+
+    def changes(self, job: str) -> tuple[Change, ...]:
+        """What of its request, changed alone, would let ``job`` start now; the smallest first."""
+        row = self._line.row.get(job)
+        if row is None or row in self._placed:
+            return ()
+        found = self._line.job(row)
+        if turned_away(found, self._line.shapes[found.shape], self._board, self._now):
+            return ()
+        shape, seen = self._line.shapes[found.shape], self._ledger.seen_by(job)
+        return changes(self._board, seen, found, shape, self._priority)
+
+    def _priority(self, job: str) -> int | None:
+        found = self._line.find(job)
+        late = found is None or found.submitted_at + self._line.patience <= self._now
+        return None if found is None or late else found.priority
 
     def _in_order(self) -> Iterator[Refusal]:
         parts = [(group, group.rows) for group in self._line.groups.values()]
