@@ -295,10 +295,19 @@ def publisher(source: str) -> str:
 
 
 def held_out(made: list[Case]) -> list[tuple[Case, float]]:
-    """Errors of each source with constants fitted without it."""
+    """Errors of each source with constants fitted without it.
+
+    A family that only the left-out source has measured is forgotten: it gets its vendor's constant.
+    """
     found = []
+    shipped = dict(constants.FAMILIES)
     for one in sorted({publisher(c.source) for c in made}):
-        use(*fit([c for c in made if publisher(c.source) != one], 12))
+        constants.FAMILIES.clear()
+        constants.FAMILIES.update(shipped)
+        shared, families = fit([c for c in made if publisher(c.source) != one], 12)
+        constants.FAMILIES.clear()
+        constants.FAMILIES.update({key: shipped[key] for key in families if key in shipped})
+        use(shared, families)
         found += errors([c for c in made if publisher(c.source) == one])
     return found
 

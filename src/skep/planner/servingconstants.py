@@ -54,7 +54,8 @@ class Kernels:
 SHARED = Shared()
 UNKNOWN = Kernels(products=0.5)
 FAMILIES: dict[tuple[str, str], Kernels] = {
-    ("NVIDIA", "fp8"): Kernels(0.667, 41),
+    ("NVIDIA", "fp8"): Kernels(0.667, 39),
+    ("l40s", "fp8"): Kernels(0.37, 2),
     ("NVIDIA", "fp4"): Kernels(0.509, 69),
     ("gb300-nvl72", "fp4"): Kernels(0.533, 7),
     ("rtx-pro-6000", "fp4"): Kernels(0.632, 4),
