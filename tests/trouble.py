@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from skep.model.chip import Chip
 from skep.model.event import Event, Logged
 from skep.model.job import ChipRequest, Elastic, Job, Span
 from skep.model.message import Answer, Report
-from skep.model.policy import Policy
+from skep.model.policy import Maintenance, Policy, Queue
 from skep.model.site import Lease, NodePool, Pool, Power, Site
 from skep.model.state import JobState, SiteState
 from skep.sim.engine import fenced
@@ -70,7 +71,7 @@ class Trouble:
     setup: float = 5.0
     stop_takes: float = 1.0
     seed: int = 0
-    policy: Policy = field(default_factory=lambda: Policy(gang_hold=40.0, retry_delay=1.0))
+    policy: Policy = field(default_factory=Policy)
 
 
 def pool_of(trouble: Trouble) -> Pool:
@@ -191,7 +192,12 @@ def specs(draw: st.DrawFn, most: int) -> Job:
         span=Span(min=low, max=draw(st.integers(low, 3))),
         elastic=Elastic(min=max(low, count // 2), max=count) if elastic else None,
         retries=draw(st.integers(0, 3)),
-        priority=draw(st.integers(0, 1)),
+        priority=draw(st.integers(0, 2)),
+        queue=draw(st.sampled_from(["default", "default", "lent"])),
+        duration=draw(st.sampled_from([None, 30.0, 120.0, 300.0, 3600.0])),
+        preemptible=draw(st.sampled_from([True, True, True, False])),
+        checkpoint_every=draw(st.sampled_from([None, 20.0, 60.0])),
+        grace=draw(st.sampled_from([0.0, 2.0, 30.0, 100.0])),
         on_site_loss=draw(st.sampled_from(["replace", "replace", "wait", "fail"])),
         time_limit=draw(st.sampled_from([None, None, None, 10.0, 60.0, 200.0])),
     )
@@ -202,6 +208,30 @@ def fits(job: Job, fed: list[int]) -> bool:
     most = sorted((count for count in fed if count), reverse=True)
     need = job.elastic.min if job.elastic else job.chips[0].count
     return len(most) >= job.span.min and sum(most[: job.span.most]) >= need
+
+
+@st.composite
+def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
+    """Everything that changes what runs: preemption, borrowed parts, windows, moves."""
+    start = datetime.datetime.fromtimestamp(START + draw(st.integers(30, 500)), tz=datetime.UTC)
+    window = Maintenance(
+        site=draw(st.sampled_from(names)),
+        start=start,
+        end=start + datetime.timedelta(seconds=draw(st.integers(10, 200))),
+        cap=draw(st.sampled_from([None, None, 20.0])),
+    )
+    return Policy(
+        queues=(
+            Queue(name="default", preempt=draw(st.booleans()), soft_chips=6),
+            Queue(name="lent", soft_chips=draw(st.sampled_from([0, 1, 3]))),
+        ),
+        gang_hold=40.0,
+        retry_delay=1.0,
+        backfill=draw(st.sampled_from(["easy", "easy", "conservative", "none"])),
+        preemption=draw(st.sampled_from([True, True, False])),
+        migration=draw(st.booleans()),
+        maintenance=draw(st.sampled_from([(), (window,)])),
+    )
 
 
 @st.composite
@@ -233,6 +263,7 @@ def troubles(draw: st.DrawFn) -> Trouble:
         setup=draw(st.sampled_from([0.0, 5.0])),
         stop_takes=draw(st.sampled_from([0.0, 1.0, 30.0])),
         seed=draw(st.integers(0, 2**16)),
+        policy=draw(policies(names)),
     )
 
 

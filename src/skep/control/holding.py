@@ -28,6 +28,8 @@ _USUAL = 10.0
 # after each further time.
 PROTECTED = 600.0
 
+_MOST = 2**62
+
 _COLUMNS = {
     "end": "d",
     "chips": "q",
@@ -67,7 +69,14 @@ class _Pool:
     def columns(self) -> Held:
         if self._frozen is None:
             arrays = {name: np.array(column) for name, column in self._columns.items()}
-            self._frozen = Held(**arrays, holder=tuple(self._holder))
+            lowest = float(arrays["priority"].min(initial=_MOST))
+            spare = arrays["priority"][arrays["spare"] == 1]
+            self._frozen = Held(
+                **arrays,
+                holder=tuple(self._holder),
+                lowest=lowest,
+                lowest_spare=float(spare.min()) if len(spare) else float("inf"),
+            )
         return self._frozen
 
 

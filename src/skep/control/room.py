@@ -186,8 +186,13 @@ class Room:
     # What is kept
 
     def _claim(self, job: str) -> Claim | None:
+        """What is kept for the job; nothing where a site of it is lost or drained meanwhile."""
         claim = self._world.jobs[job].claim
-        return claim if claim is not None and claim.until > self._now else None
+        if claim is None or claim.until <= self._now:
+            return None
+        sites, drained = self._world.sites, self._policy.drained
+        up = all(sites[s.site].phase == "up" and s.site not in drained for s in claim.shares)
+        return claim if up else None
 
     def _kept_chips(self, key: Key, but: str) -> int:
         """Free chips of a pool that are kept for others: what is claimed, less what is to come."""

@@ -187,10 +187,12 @@ class Held:
     worth: Floats
     spare: Ints
     holder: tuple[Holder, ...] = ()
+    lowest: float = -np.inf  # priority of all
+    lowest_spare: float = np.inf  # of those that can do without their run
 
 
 _NONE, _NO_INTS = np.empty(0), np.empty(0, dtype=np.int64)
-EMPTY = Held(_NONE, _NO_INTS, _NONE, _NO_INTS, _NONE, _NONE, _NONE, _NONE, _NO_INTS)
+EMPTY = Held(_NONE, _NO_INTS, _NONE, _NO_INTS, _NONE, _NONE, _NONE, _NONE, _NO_INTS, lowest=np.inf)
 
 
 @dataclass(frozen=True, slots=True)

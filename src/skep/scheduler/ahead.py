@@ -16,7 +16,7 @@ from skep.scheduler.ledger import Ledger
 from skep.scheduler.migrate import Blocked
 from skep.scheduler.preempt import Hunt
 from skep.scheduler.reach import kinds_of
-from skep.scheduler.reserve import earliest, keep
+from skep.scheduler.reserve import Slot, earliest, keep, still_there
 from skep.scheduler.timeline import Timeline
 
 # Jobs that are promised chips at most: for ``conservative``; ``easy`` promises one for each kind.
@@ -31,6 +31,8 @@ class Ahead:
     reservations: list[Reservation] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Slot] = field(default_factory=dict)  # promised before, and none is sooner
+    slots: dict[str, Slot] = field(default_factory=dict)
     again: float = float("inf")
     closed: bool = False  # policy none: nobody goes past the first that does not fit
     _kinds: set[str] = field(default_factory=set)
@@ -77,14 +79,25 @@ class Ahead:
             return True
         if not self.wants(shape):
             return False
-        slot = earliest(self.timeline, job, shape)
+        slot = self._slot(job, shape)
         if slot is None:
             return False
+        self.slots[job.job] = slot
         self.closed = self.board.policy.backfill == "none"
         self._kinds |= kinds_of(self.board, shape)
         self.reservations.append(keep(self.timeline, job, slot))
         self.blocked.append(Blocked(job, shape, slot.start))
         return True
+
+    def _slot(self, job: Waiting, shape: Shape) -> Slot | None:
+        known = self.known.get(job.job)
+        if (
+            known is not None
+            and known.start > self.timeline.now
+            and still_there(self.timeline, known)
+        ):
+            return known
+        return earliest(self.timeline, job, shape)
 
     def promised(self, job: str) -> Reservation | None:
         """What the job was promised in this plan."""

@@ -98,11 +98,10 @@ class Cycle:
         return bool(self._line.submitted[rows[0]] + self._line.patience <= self._now)
 
     def _fits(self, group: Group, rows: Ints) -> bool:
-        if same(group) in self._refused:
-            return False
-        if fit(self._board, self._ledger, *self._of(group, int(rows[0]))) is not None:
-            return True
-        self._refuse(group, rows)
+        if same(group) not in self._refused:
+            if fit(self._board, self._ledger, *self._of(group, int(rows[0]))) is not None:
+                return True
+            self._refuse(group, rows)
         if same(group) in self._refused:
             most = DEPTH if self._board.policy.backfill == "conservative" else 1
             self._blocked.append((group, rows[:most]))

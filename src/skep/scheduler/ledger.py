@@ -60,6 +60,10 @@ class Ledger:
         sites, pools = snapshot.sites, snapshot.pools
         headroom = sites.power_cap * (1.0 - policy.power_margin) - sites.power_drawn
         limits, tree = Limits(snapshot, policy), Tree(snapshot, policy)
+        windows = windows_of(policy, sites.names, at)
+        for window in windows:
+            if np.isinf(headroom[window.site]):  # a cap to come needs one to be taken off
+                headroom[window.site] = _all_at_work(snapshot, window.site)
         return cls(
             pools.free.copy(),
             headroom,
@@ -68,7 +72,7 @@ class Ledger:
             Blocks(pools),
             largest_per_pool(pools),
             at=at,
-            windows=windows_of(policy, sites.names, at),
+            windows=windows,
         )
 
     @classmethod
@@ -198,6 +202,13 @@ class Ledger:
 def meter_power(pools: Pools, pue: Floats) -> Floats:
     """W at the meter that one chip at work adds, per pool (length P)."""
     return pools.marginal_power * pue[pools.site]
+
+
+def _all_at_work(snapshot: Snapshot, site: int) -> float:
+    """W that a site's free chips could add at most, and one more: a headroom that never binds."""
+    pools = snapshot.pools
+    watts = meter_power(pools, snapshot.sites.pue) * pools.chips
+    return float(watts[pools.site == site].sum()) + 1.0
 
 
 def _drawn_by_runs(pools: Pools, pue: Floats) -> Floats:

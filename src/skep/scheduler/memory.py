@@ -7,15 +7,18 @@ nothing has been given back since, and is not looked at again until something is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import is_not
 
 import numpy as np
 
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Ints, Snapshot
+from skep.model.snapshot import Floats, Held, Ints, Snapshot
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Key, Line
+from skep.scheduler.reserve import Slot
+from skep.scheduler.timeline import Releases
 
 LATER = 30.0
 """A promise that begins so much later than before (s) may let others start before it."""
@@ -43,6 +46,9 @@ class Memory:
         self._largest: Ints = np.empty(0, dtype=np.int64)
         self._used: list[int] = []
         self._promised: dict[str, float] = {}  # job -> from when on
+        self._slots: dict[str, Slot] = {}  # job -> what it was promised
+        self._releases: tuple[tuple[Held, ...], Releases | None] = ((), None)
+        self._as_before = False
         self._again = np.inf
 
     def atlas(self, snapshot: Snapshot, policy: Policy, now: float) -> Atlas:
@@ -53,17 +59,31 @@ class Memory:
             self._line = None
         return self._atlas
 
+    def releases(self, running: tuple[Held, ...], now: float) -> Releases | None:
+        """The ends of what runs, as columns; the same as before where nothing has changed."""
+        known, found = self._releases
+        if len(known) != len(running) or any(map(is_not, known, running)):
+            found = Releases.of(running, now) if running else None
+            self._releases = running, found
+        return found
+
+    def slots(self) -> dict[str, Slot]:
+        """What was promised, if nothing has been given back since: nothing sooner can be had."""
+        return self._slots if self._as_before else {}
+
     def to_look_at(self, line: Line, ledger: Ledger, now: float) -> list[Group]:
         """The groups that may be decided otherwise than refused as before."""
-        if line is not self._line or self._given_back(ledger) or self._moved(line, now):
+        moved = line is not self._line or self._given_back(ledger) or self._moved(line, now)
+        self._as_before = not moved
+        if moved:
             self._refused.clear()
             return list(line.groups.values())
+        # Who is new may come before those that were promised chips, whatever its shape.
+        keys = dict.fromkeys((*line.touched[self._seen :], *self._later))
+        found = {id(line.groups[key]): line.groups[key] for key in keys if key in line.groups}
         if now >= self._next_overdue:
-            changed: Iterable[Group] = line.groups.values()
-        else:
-            keys = dict.fromkeys((*line.touched[self._seen :], *self._later))
-            changed = (line.groups[key] for key in keys if key in line.groups)
-        found = {id(group): group for group in changed if same(group) not in self._refused}
+            groups = line.groups.values()
+            found |= {id(group): group for group in groups if same(group) not in self._refused}
         # Who was promised chips is promised them again, before those who come behind.
         heads = (line.groups[line.keys[line.row[job]]] for job in self._promised)
         return list((found | {id(group): group for group in heads}).values())
@@ -102,6 +122,7 @@ class Memory:
         """
         ledger, now = ahead.ledger, ahead.timeline.now
         self._promised = {found.job: found.start for found in ahead.reservations}
+        self._slots = ahead.slots
         self._again = ahead.again
         del line.touched[: max(0, len(line.touched) - 1_000_000)]
         self._line, self._seen = line, len(line.touched)

@@ -91,7 +91,15 @@ class Hunt:
         """Whether others may be stopped for ``job`` at all."""
         claimed = job.claim is not None and job.claim.until > self.now
         barred = job.evicted or job.repair is not None or claimed
-        return bool(self.board.snapshot.running) and not barred
+        return not barred and self._some(job)
+
+    def _some(self, job: Waiting) -> bool:
+        """Whether anything runs that could be stopped for the job, as far as one number tells."""
+        running, policy = self.board.snapshot.running, self.board.policy
+        most = min((held.lowest_spare for held in running), default=np.inf)
+        if policy.preemption:
+            most = min(most, min((held.lowest for held in running), default=np.inf) + 1)
+        return most <= job.priority or any(q.preempt for q in policy.queues)
 
     def _ways(self, ask: Ask, job: Waiting) -> Iterator[tuple[Choice, list[Loss]]]:
         columns, ledger = self.board.columns(ask.kind), self.ledger
@@ -171,8 +179,9 @@ class Hunt:
             some = None if found is None else cheapest(found, chips_short, watts_short)
             if found is None or some is None:
                 return None
+            ranks = self.board.policy.preemption
             for at in some:
-                loss = _loss(found.held, at, pool, job, self.now)
+                loss = _loss(found.held, at, pool, job, self.now, ranks=ranks)
                 losses[loss.holder.job] = loss
         return list(losses.values())
 
@@ -268,13 +277,14 @@ def _unsaved(held: Held, rows: Ints, now: float) -> Floats:
     return np.asarray(lost + RESTART)
 
 
-def _loss(held: Held, row: int, pool: int, job: Waiting, now: float) -> Loss:
+def _loss(held: Held, row: int, pool: int, job: Waiting, now: float, *, ranks: bool) -> Loss:
+    """``ranks``: the policy lets a higher priority stop a lower one."""
     holder = held.holder[row]
     if held.spare[row] == 1 and holder.priority <= job.priority:
         mine = next(share for share in holder.shares if share.row == pool)
         cost = _SPARE * mine.chips
         return Loss(holder, (mine,), "shrink", cost, {pool: (mine.chips, mine.watts)})
-    cause: Cause = "priority" if holder.priority < job.priority else "share"
+    cause: Cause = "priority" if ranks and holder.priority < job.priority else "share"
     cost = holder.chips * (holder.unsaved(now) + RESTART)
     rows: dict[int, tuple[int, float]] = {}
     for share in holder.shares:

@@ -30,11 +30,15 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     board = Board(snapshot, policy, now, memory.atlas(snapshot, policy, now))
     ledger, line = Ledger.now(snapshot, policy, now), line_of(snapshot, policy)
     # 2. Time: what ends when, windows of maintenance, and what is kept for whom.
-    ahead, leaving = Ahead(Timeline(board, ledger)), vacate(board, now)
+    timeline = Timeline(board, ledger, memory.releases(snapshot.running, now))
+    ahead, leaving = Ahead(timeline), vacate(board, now)
     cycle = Cycle(ahead, line)
+    timeline.promise_windows()
     cycle.settle_claims()
     # 3. What may have changed since the last cycle: all else is refused as it was.
-    parts = cycle.within_reach(memory.to_look_at(line, ledger, now))
+    groups = memory.to_look_at(line, ledger, now)
+    ahead.known = memory.slots()
+    parts = cycle.within_reach(groups)
     # 4. In order, each job takes the first way that fits: whole stretches of the queue at once
     #    where all of them fit, job by job where not. First within soft quotas, then above them.
     #    The first that do not fit are promised chips in time, or others are stopped for them.

@@ -20,23 +20,28 @@ from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.promise import Promise, shut_sites
 
+# Work that never ends is taken to last so long, in s: some thirty years.
+FOREVER = 1e9
 Number = TypeVar("Number", np.int64, np.float64)
 
 
 class Timeline:
     """The future of one snapshot: its running jobs, its policy, and what the ledger has given."""
 
-    def __init__(self, board: Board, ledger: Ledger) -> None:
+    def __init__(self, board: Board, ledger: Ledger, releases: Releases | None = None) -> None:
+        """``releases`` of the snapshot's running jobs, where they are at hand."""
         self.board, self.ledger, self.now = board, ledger, ledger.at
+        self._at_hand = releases
         self._sites: Ints = board.snapshot.pools.site
 
     def promise_windows(self) -> None:
         """Promise the power that windows of a lower cap will take away."""
         sites, none = self.board.snapshot.sites, np.empty(0, dtype=np.int64)
+        before = self.ledger.headroom + sites.power_drawn  # W that may be drawn today
         for window in self.ledger.windows:
             if window.cap is not None:
-                margin = 1.0 - self.board.policy.power_margin
-                lower = max(0.0, float(sites.power_cap[window.site]) - window.cap) * margin
+                most = window.cap * (1.0 - self.board.policy.power_margin)
+                lower = max(0.0, before[window.site] - most)
                 start, where = max(window.start, self.now), np.array([window.site])
                 self._promise("", start, window.end, none, where, none, np.array([lower]))
 
@@ -105,7 +110,7 @@ class Timeline:
         base = self._releases
         free, headroom = self.ledger.free.copy(), self.ledger.headroom.copy()
         if base is not None:
-            ahead = min(when - self.now, base.step - 0.5)
+            ahead = min(when - base.origin, base.step - 0.5)
             at = np.searchsorted(base.key, base.first_key + ahead, side="right")
             free += base.chips[at] - base.chips[base.first]
             watts = base.watts[at] - base.watts[base.first]
@@ -133,7 +138,9 @@ class Timeline:
     @cached_property
     def _releases(self) -> Releases | None:
         running = self.board.snapshot.running
-        return Releases.of(running, self.now) if running else None
+        if self._at_hand is not None or not running:
+            return self._at_hand
+        return Releases.of(running, self.now)
 
     @property
     def _given(self) -> tuple[Floats, Ints, Ints, Floats]:
@@ -156,10 +163,11 @@ class Timeline:
 class Releases:
     """Expected ends by pool and time: cumulated chips and W, searched for all pools at once.
 
-    Rows ``first[p]`` to ``last[p]`` are pool p's; ``key`` is the time after now plus a step for
-    each pool that is longer than any time, so that one sorted column holds them all.
+    Rows ``first[p]`` to ``last[p]`` are pool p's; ``key`` is the time after ``origin`` plus a step
+    for each pool that is longer than any time, so that one sorted column holds them all.
     """
 
+    origin: float
     first: Ints
     last: Ints
     step: float
@@ -171,13 +179,14 @@ class Releases:
 
     @classmethod
     def of(cls, running: Sequence[Held], now: float) -> Releases:
-        """The columns of all pools in one; an end that has passed is about to come."""
+        """The columns of all pools in one, from ``now`` on; an end that has passed comes now."""
         counts = np.array([len(pool.end) for pool in running])
         edges = np.concatenate(([0], np.cumsum(counts)))
-        end = np.maximum(np.concatenate([pool.end for pool in running]), now)
+        end = np.clip(np.concatenate([pool.end for pool in running]), now, now + FOREVER)
         step = float(np.max(end, initial=now)) - now + 1.0
         first_key = step * np.arange(len(running), dtype=np.float64)
         return cls(
+            origin=now,
             first=edges[:-1],
             last=edges[1:],
             step=step,

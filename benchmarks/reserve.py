@@ -1,0 +1,189 @@
+"""What reservations cost: one job arrives at 1M chips, 95 % held by running jobs, 100k waiting.
+
+    python benchmarks/reserve.py [--arrivals N] [--json FILE]
+
+CPU time of ``schedule`` for each arrival, with the memory of the cycle before, under each kind of
+backfill. What is placed is held from then on, so that the columns of what runs change as they do
+in a control plane. ``preempt``: one in ten arrivals has priority over what runs, and may stop it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from skep.model.job import ChipRequest, Job, Span
+from skep.model.policy import Policy
+from skep.model.snapshot import Held, HeldShare, Holder, Pools, Shape, Sites, Snapshot, Waiting
+from skep.scheduler import schedule
+from skep.scheduler.line import Line
+from skep.scheduler.memory import Memory
+
+CHIPS, SITES, WAITING = 1_000_000, 300, 100_000
+KINDS = ("h100-sxm", "ascend-910c", "cpu-core")
+SIZES = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 2048)
+LENGTHS = (600.0, 3600.0, 14400.0, 86400.0)
+NOW = 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arrivals", type=int, default=200)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    given = parser.parse_args()
+    figures: dict[str, float] = {}
+    print(f"{'policy':>14} {'median ms':>10} {'p99 ms':>8} {'placed':>7} {'stopped':>8}")
+    for name, policy, urgent in (
+        ("easy", Policy(), False),
+        ("conservative", Policy(backfill="conservative"), False),
+        ("preempt", Policy(preemption=True), True),
+    ):
+        times, placed, stopped = arrivals(policy, given.arrivals, urgent=urgent)
+        median, late = (float(np.quantile(times, q)) * 1e3 for q in (0.5, 0.99))
+        print(f"{name:>14} {median:>10.2f} {late:>8.2f} {placed:>7} {stopped:>8}")
+        figures[f"{name}_median_ms"], figures[f"{name}_p99_ms"] = median, late
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def arrivals(policy: Policy, count: int, *, urgent: bool) -> tuple[list[float], int, int]:
+    """CPU seconds of each arrival's cycle, jobs placed, jobs stopped for others."""
+    rng = np.random.default_rng(3)
+    site = Site(*world(rng))
+    site.cycle(policy, NOW)  # what fits beforehand is placed beforehand
+    times, placed, stopped = [], 0, 0
+    for number in range(count):
+        high = 5 if urgent and number % 10 == 0 else 0
+        site.line.put(Waiting(f"new-{number}", 1, 0, high, NOW + number), shape(rng))
+        took, given, victims = site.cycle(policy, NOW + number)
+        times.append(took)
+        placed, stopped = placed + given, stopped + victims
+    return times, placed, stopped
+
+
+class Site:
+    """All sites, and what was placed on them so far."""
+
+    def __init__(self, snapshot: Snapshot, line: Line) -> None:
+        self.snapshot, self.line, self.memory = snapshot, line, Memory()
+        self.running = list(snapshot.running)
+        self.free = snapshot.pools.free.copy()
+        self.drawn = snapshot.sites.power_drawn.copy()
+
+    def cycle(self, policy: Policy, now: float) -> tuple[float, int, int]:
+        """CPU seconds of one plan, jobs placed, jobs stopped; what was placed is held."""
+        seen = replace(
+            self.snapshot,
+            shapes=self.line.shapes,
+            running=tuple(self.running),
+            pools=replace(self.snapshot.pools, free=self.free.copy()),
+            sites=replace(self.snapshot.sites, power_drawn=self.drawn.copy()),
+        )
+        began = time.process_time()
+        plan = schedule(seen, policy, now, self.memory)
+        found = list(plan.placements)
+        took = time.process_time() - began
+        for placement in found:
+            row = self.line.row[placement.job]
+            end = now + self.line.shapes[self.line.groups[self.line.keys[row]].shape].length
+            for share in placement.shares:
+                row = int(share.site.removeprefix("site-"))
+                self.free[row] -= share.chips
+                self.drawn[row] += share.power
+                pool = self.running[row]
+                held = holder_of(placement.job, row, share.chips, share.power, now, end)
+                self.running[row] = columns([*pool.holder, held])
+            self.line.drop(placement.job)
+        for preemption in plan.preemptions:  # it waits for its victims, and is not looked at
+            self.line.drop(preemption.job)
+        return took, len(found), sum(len(p.victims) for p in plan.preemptions)
+
+
+def shape(rng: np.random.Generator) -> Shape:
+    size, kind = int(rng.choice(SIZES)), KINDS[int(rng.integers(3))]
+    wide = Span(min=2, max=4) if size >= 64 and rng.random() < 0.3 else Span()
+    request = (ChipRequest(kind=kind, count=size),)
+    return Shape(request, wide, None, "chip", "default", length=float(rng.choice(LENGTHS)))
+
+
+def world(rng: np.random.Generator) -> tuple[Snapshot, Line]:
+    weight = rng.uniform(1.0, 10.0, SITES)
+    size = np.maximum(8, (CHIPS * weight / weight.sum()).astype(np.int64) // 8 * 8)
+    running = tuple(pool_runs(rng, row, int(chips * 0.95)) for row, chips in enumerate(size))
+    held = np.array([int(pool.chips.sum()) for pool in running])
+    width = np.full((SITES, SITES), 1e11)
+    np.fill_diagonal(width, np.inf)
+    sites = Sites(
+        names=tuple(f"site-{n:03d}" for n in range(SITES)),
+        countries=("SE",) * SITES,
+        up=np.ones(SITES, dtype=bool),
+        drained=np.zeros(SITES, dtype=bool),
+        power_cap=size * 1000.0,
+        power_drawn=size * 100.0 + held * 600.0,
+        pue=np.ones(SITES),
+        clean=rng.uniform(0.0, 1.0, SITES),
+        bandwidth=width,
+        rtt=np.zeros((SITES, SITES)),
+    )
+    pools = Pools(
+        site=np.arange(SITES),
+        index=np.zeros(SITES, dtype=np.int64),
+        kind=tuple(KINDS[n % 3] for n in range(SITES)),
+        chips=size,
+        free=size - held,
+        chips_per_node=np.full(SITES, 8),
+        block_chips=np.full(SITES, 256),
+        marginal_power=np.full(SITES, 600.0),
+        speed=np.full(SITES, 1e15),
+    )
+    line = Line(patience=1e9)
+    for number in range(WAITING):
+        line.put(Waiting(f"job-{number}", 1, 0, 0, float(number)), shape(rng))
+    return Snapshot(sites, pools, line.shapes, line, {}, running=running), line
+
+
+def pool_runs(rng: np.random.Generator, row: int, chips: int) -> Held:
+    holders = []
+    while chips > 0:
+        some = min(chips, int(rng.choice(SIZES[:8])))
+        end = NOW + float(rng.exponential(7200.0)) + 1.0
+        name = f"run-{row}-{len(holders)}"
+        holders.append(holder_of(name, row, some, some * 600.0, NOW - 3000.0, end))
+        chips -= some
+    return columns(holders)
+
+
+def holder_of(job: str, row: int, chips: int, watts: float, began: float, end: float) -> Holder:
+    share = HeldShare(f"{job}-a1", row, chips, watts, 0, stopping=False)
+    return Holder(job, SPEC, 0, began, end, (share,))
+
+
+SPEC = Job(name="x", run="x", checkpoint_every=900)
+
+
+def columns(holders: list[Holder]) -> Held:
+    holders.sort(key=lambda holder: holder.end)
+    shares = [holder.shares[0] for holder in holders]
+    count = len(holders)
+    return Held(
+        end=np.array([h.end for h in holders]),
+        chips=np.array([s.chips for s in shares], dtype=np.int64),
+        watts=np.array([s.watts for s in shares]),
+        priority=np.zeros(count, dtype=np.int64),
+        began=np.array([h.began for h in holders]),
+        every=np.full(count, 900.0),
+        safe_until=np.full(count, -np.inf),
+        worth=np.ones(count),
+        spare=np.zeros(count, dtype=np.int64),
+        holder=tuple(holders),
+        lowest=0.0,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,380 @@
+"""In time: promises are kept, preemption frees what it says and never cascades, nothing reaches
+into a window, power holds over the whole of each job. Counted here from the snapshot alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from skep.model.job import Elastic, Job, Span
+from skep.model.placement import Share
+from skep.model.policy import Maintenance, Policy, Queue
+from skep.model.snapshot import Held, HeldShare, Holder, Plan, Preemption, Snapshot
+from skep.scheduler import schedule
+from tests.worlds import NAMES, NOW, worlds
+
+LENGTHS = (60.0, 600.0, 3600.0, np.inf)
+Pool = tuple[str, int]
+
+
+@st.composite
+def holders(draw: st.DrawFn, snapshot: Snapshot) -> tuple[list[Holder], Snapshot]:
+    """Every chip that is not free is held by a run with an end, a priority and a past."""
+    found, number = [], 0
+    pools, pue = snapshot.pools, snapshot.sites.pue
+    for row in range(len(pools.kind)):
+        left = int(pools.chips[row] - pools.free[row])
+        watts = float(pools.marginal_power[row] * pue[pools.site[row]])
+        while left:
+            chips = draw(st.integers(1, left))
+            left -= chips
+            number += 1
+            spec = Job(
+                name="held",
+                run="x",
+                queue=draw(st.sampled_from(["default", "batch"])),
+                preemptible=draw(st.sampled_from([True, True, False])),
+                checkpoint_every=draw(st.sampled_from([None, 300.0])),
+                grace=draw(st.sampled_from([0.0, 30.0])),
+                elastic=Elastic(min=1, max=20) if draw(st.booleans()) else None,
+                span=Span(min=1, max=3),
+            )
+            found.append(
+                Holder(
+                    job=f"r{number}",
+                    spec=spec,
+                    priority=draw(st.integers(-2, 2)),
+                    began=NOW - draw(st.sampled_from([10.0, 1000.0])),
+                    end=NOW + draw(st.sampled_from([1.0, 100.0, 100.0, 2000.0, 9000.0])),
+                    shares=(HeldShare(f"r{number}-a1", row, chips, watts * chips, 0, False),),
+                    loose=draw(st.sampled_from([True, True, True, False])),
+                )
+            )
+    return found, replace(
+        snapshot, running=tuple(columns(found, row) for row in range(len(pools.kind)))
+    )
+
+
+def columns(found: list[Holder], row: int) -> Held:
+    mine = sorted((h for h in found if h.shares[0].row == row), key=lambda h: h.end)
+
+    def column(values: list[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        return np.array(values, dtype=np.float64)
+
+    may = [h.loose and h.spec.preemptible for h in mine]
+    return Held(
+        end=column([h.end for h in mine]),
+        chips=np.array([h.chips for h in mine], dtype=np.int64),
+        watts=column([h.shares[0].watts for h in mine]),
+        priority=np.array([h.priority for h in mine], dtype=np.int64),
+        began=column([h.began for h in mine]),
+        every=column([h.spec.checkpoint_every or 0.0 for h in mine]),
+        safe_until=column([-np.inf if free else np.inf for free in may]),
+        worth=column([1.0] * len(mine)),
+        spare=np.zeros(len(mine), dtype=np.int64),
+        holder=tuple(mine),
+        lowest=min((h.priority for h in mine), default=np.inf),
+    )
+
+
+@st.composite
+def lives(draw: st.DrawFn, most_jobs: int = 6) -> Snapshot:
+    snapshot = draw(worlds(most_jobs=most_jobs))
+    _, lived = draw(holders(snapshot))
+    shapes = tuple(replace(s, length=draw(st.sampled_from(LENGTHS))) for s in lived.shapes)
+    waiting = tuple(
+        replace(w, evicted=draw(st.sampled_from([False, False, True]))) for w in lived.waiting
+    )
+    return replace(lived, shapes=shapes, waiting=waiting)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Maintenance, ...]:
+    start = datetime.datetime.fromtimestamp(NOW + draw(st.integers(-50, 3000)), tz=datetime.UTC)
+    long = datetime.timedelta(seconds=draw(st.sampled_from([60, 4000])))
+    cap = draw(st.sampled_from([None, None, 50.0, 200.0]))
+    window = Maintenance(site=draw(st.sampled_from(NAMES)), start=start, end=start + long, cap=cap)
+    return draw(st.sampled_from([(), (), (window,)]))
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    return Policy(
+        queues=(
+            Queue(
+                name="default",
+                preempt=draw(st.booleans()),
+                soft_chips=draw(st.sampled_from([None, 9])),
+            ),
+            Queue(name="batch", soft_chips=draw(st.sampled_from([None, 2]))),
+        ),
+        backfill=draw(st.sampled_from(["easy", "easy", "conservative", "none"])),
+        preemption=draw(st.booleans()),
+        maintenance=draw(windows()),
+        power_margin=draw(st.sampled_from([0.0, 0.05])),
+        patience=1e9,
+    )
+
+
+def length_of(snapshot: Snapshot, job: str) -> float:
+    return next(snapshot.shapes[w.shape].length for w in snapshot.waiting if w.job == job)
+
+
+class Then:
+    """What will be free at a time to come, counted share by share."""
+
+    def __init__(self, snapshot: Snapshot, policy: Policy, plan: Plan, when: float) -> None:
+        self.free: Counter[Pool] = Counter()
+        self.watts: Counter[str] = Counter()
+        sites, pools = snapshot.sites, snapshot.pools
+        for row in range(len(pools.kind)):
+            self.free[sites.names[pools.site[row]], int(pools.index[row])] = int(pools.free[row])
+        for row, name in enumerate(sites.names):
+            cap = float(sites.power_cap[row]) * (1.0 - policy.power_margin)
+            self.watts[name] = cap - float(sites.power_drawn[row])  # type: ignore[assignment]
+        self._released(snapshot, when)
+        for placement in plan.placements:
+            if NOW + length_of(snapshot, placement.job) > when:
+                for share in placement.shares:
+                    self.take(share)
+
+    def _released(self, snapshot: Snapshot, when: float) -> None:
+        for held in snapshot.running:
+            for holder in held.holder:
+                if holder.end <= when:
+                    self._back(snapshot, holder)
+
+    def _back(self, snapshot: Snapshot, holder: Holder) -> None:
+        for share in holder.shares:
+            site = snapshot.sites.names[snapshot.pools.site[share.row]]
+            self.free[site, int(snapshot.pools.index[share.row])] += share.chips
+            self.watts[site] += share.watts  # type: ignore[assignment]
+
+    def take(self, share: Share) -> None:
+        self.free[share.site, share.pool] -= share.chips
+        self.watts[share.site] -= share.power  # type: ignore[assignment]
+
+    def bears(self) -> bool:
+        return min(self.free.values()) >= 0 and min(self.watts.values()) >= -1e-5
+
+
+def check_promises(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
+    """At its start each promise finds its chips, beside all that was placed and promised before."""
+    for promise in plan.reservations:
+        if any(p.job == promise.job for p in plan.preemptions):
+            continue
+        then = Then(snapshot, policy, plan, promise.start)
+        touched = {(s.site, s.pool) for s in promise.shares}
+        for other in plan.reservations:
+            if other.start <= promise.start < other.end:
+                for share in other.shares:
+                    then.take(share)
+        assert all(then.free[pool] >= 0 for pool in touched), promise
+        assert all(then.watts[s.site] >= -1e-5 for s in promise.shares), promise
+        assert promise.start > NOW
+
+
+def check_windows(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
+    """Nothing is placed where it would reach into a window, nor promised there."""
+    for window in policy.maintenance:
+        start, end = window.start.timestamp(), window.end.timestamp()
+        given = [(NOW, NOW + length_of(snapshot, p.job), p.shares) for p in plan.placements]
+        given += [(p.start, p.end, p.shares) for p in plan.reservations]
+        for begin, until, shares in given:
+            if window.cap is None and begin < end and until > start:
+                assert all(share.site != window.site for share in shares)
+        if window.cap is not None and end > NOW and plan.placements:
+            then = Then(snapshot, policy, plan, max(start, NOW))
+            lower = policy.power_margin
+            row = (
+                snapshot.sites.names.index(window.site)
+                if window.site in snapshot.sites.names
+                else -1
+            )
+            reaching = any(
+                share.site == window.site and NOW + length_of(snapshot, p.job) > start
+                for p in plan.placements
+                for share in p.shares
+                if share.power > 0
+            )
+            if row >= 0 and reaching and np.isfinite(snapshot.sites.power_cap[row]):
+                cap = min(window.cap, float(snapshot.sites.power_cap[row])) * (1.0 - lower)
+                full = float(snapshot.sites.power_cap[row]) * (1.0 - lower)
+                assert full - then.watts[window.site] <= cap + 1e-5
+
+
+def check_preemption(snapshot: Snapshot, policy: Policy, found: Preemption) -> None:
+    """It frees what it keeps; each victim may be stopped and is needed; its owner may take."""
+    held = {h.job: h for pool in snapshot.running for h in pool.holder}
+    if not found.job:
+        assert all(v.cause == "window" and held[v.job].spec.preemptible for v in found.victims)
+        return
+    owner = next(w for w in snapshot.waiting if w.job == found.job)
+    queue = snapshot.shapes[owner.shape].queue
+    assert not owner.evicted
+    assert owner.repair is None
+    for victim in found.victims:
+        holder = held[victim.job]
+        assert holder.loose
+        assert holder.spec.preemptible
+        if victim.cause == "priority":
+            assert policy.preemption
+            assert holder.priority < owner.priority
+        else:
+            theirs, ours = policy.queue(holder.spec.queue), policy.queue(queue)
+            assert theirs is not None
+            assert ours is not None
+            assert theirs.name != queue
+            assert theirs.soft_chips is not None
+            assert snapshot.held.get(theirs.name, 0) > theirs.soft_chips
+            assert ours.preempt
+    assert enough(snapshot, policy, found, [v.job for v in found.victims])
+    for left_out in found.victims:
+        others = [v.job for v in found.victims if v is not left_out]
+        assert not enough(snapshot, policy, found, others), left_out
+
+
+def enough(snapshot: Snapshot, policy: Policy, found: Preemption, victims: list[str]) -> bool:
+    """Whether the shares that are kept are there once these victims are gone."""
+    then = Then(snapshot, policy, Plan(), NOW)
+    for pool in snapshot.running:
+        for holder in pool.holder:
+            if holder.job in victims:
+                then._back(snapshot, holder)
+    for share in found.shares:
+        then.take(share)
+    return all(then.free[s.site, s.pool] >= 0 and then.watts[s.site] >= -1e-5 for s in found.shares)
+
+
+def check_no_cascade(plan: Plan) -> None:
+    """No run is stopped twice, nobody who takes gives, and what is kept is not given away."""
+    stopped = [run for p in plan.preemptions if p.job for v in p.victims for run in v.runs]
+    assert len(stopped) == len(set(stopped))
+    takers = {p.job for p in plan.preemptions if p.job}
+    assert takers.isdisjoint(v.job for p in plan.preemptions for v in p.victims)
+    assert takers.isdisjoint(p.job for p in plan.placements)
+
+
+def check_together(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
+    """Placements and what is kept, with all victims gone, go into the pools together."""
+    then = Then(snapshot, policy, Plan(), NOW)
+    victims = {v.job for p in plan.preemptions if p.job for v in p.victims}
+    for pool in snapshot.running:
+        for holder in pool.holder:
+            if holder.job in victims:
+                then._back(snapshot, holder)
+    kept = [s for p in plan.preemptions for s in p.shares]
+    given = [s for p in plan.placements for s in p.shares]
+    for share in (*kept, *given):
+        then.take(share)
+    assert all(then.free[s.site, s.pool] >= 0 for s in (*kept, *given))
+    assert all(then.watts[s.site] >= -1e-5 for s in (*kept, *given) if s.power > 0)
+
+
+def check(snapshot: Snapshot, policy: Policy) -> None:
+    plan = schedule(snapshot, policy, NOW)
+    check_windows(snapshot, policy, plan)
+    if not any(p.job for p in plan.preemptions):
+        check_promises(snapshot, policy, plan)
+    check_no_cascade(plan)
+    check_together(snapshot, policy, plan)
+    if len([p for p in plan.preemptions if p.job]) == 1 and not plan.placements:
+        for found in plan.preemptions:
+            check_preemption(snapshot, policy, found)
+
+
+@settings(deadline=None, max_examples=300)
+@given(lives(), policies())
+def test_what_is_placed_now_leaves_what_is_promised_and_kept(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    check(snapshot, policy)
+
+
+@pytest.mark.nightly
+@settings(deadline=None, max_examples=100_000)
+@given(lives(most_jobs=9), policies())
+def test_what_is_placed_now_leaves_what_is_promised_and_kept_nightly(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    check(snapshot, policy)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lives(), policies())
+def test_one_job_alone_takes_from_whom_it_may_and_from_nobody_else(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    for job in snapshot.waiting[:2]:
+        alone = replace(snapshot, waiting=(job,))
+        plan = schedule(alone, policy, NOW)
+        for found in plan.preemptions:
+            check_preemption(alone, policy, found)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lives(), policies(), st.sampled_from([5.0, 50.0, 150.0]))
+def test_backfill_never_makes_a_promise_later(
+    snapshot: Snapshot, policy: Policy, passed: float
+) -> None:
+    """The plan is followed, time passes, runs end as expected: no promise becomes later."""
+    policy = policy.model_copy(
+        update={
+            "preemption": False,
+            "maintenance": (),
+            "queues": (*policy.queues[1:], Queue(name="default")),
+        }
+    )
+    ready = tuple(replace(w, not_before=0.0) for w in snapshot.waiting)
+    snapshot = replace(snapshot, waiting=ready)
+    plan = schedule(snapshot, policy, NOW)
+    if not plan.reservations:
+        return
+    first = plan.reservations[0]
+    later = followed(snapshot, policy, plan, NOW + passed)
+    after = schedule(later, policy, NOW + passed)
+    placed = {p.job for p in after.placements}
+    promised = {p.job: p.start for p in after.reservations}
+    assert (
+        first.job in placed
+        or promised.get(first.job, np.inf) <= max(first.start, NOW + passed) + 1e-6
+    )
+
+
+def followed(snapshot: Snapshot, policy: Policy, plan: Plan, now: float) -> Snapshot:
+    """The world at ``now``: what was placed runs, what was expected to end has."""
+    names, pools = snapshot.sites.names, snapshot.pools
+    found = [h for held in snapshot.running for h in held.holder if h.end > now]
+    rows = {(names[pools.site[r]], int(pools.index[r])): r for r in range(len(pools.kind))}
+    for placement in plan.placements:
+        end = NOW + length_of(snapshot, placement.job)
+        for share in placement.shares if end > now else ():
+            row = rows[share.site, share.pool]
+            run = HeldShare(f"{placement.job}-{row}", row, share.chips, share.power, 0, False)
+            spec = Job(name="new", run="x", preemptible=False)
+            found.append(Holder(f"{placement.job}-{row}", spec, 0, NOW, end, (run,)))
+    held = np.zeros(len(pools.kind), dtype=np.int64)
+    watts = np.zeros(len(names))
+    for holder in found:
+        for share in holder.shares:
+            held[share.row] += share.chips
+            watts[pools.site[share.row]] += share.watts
+    before = np.zeros(len(names))
+    for pool in snapshot.running:
+        for holder in pool.holder:
+            before[pools.site[holder.shares[0].row]] += holder.shares[0].watts
+    gone = {p.job for p in plan.placements}
+    return replace(
+        snapshot,
+        pools=replace(pools, free=pools.chips - held),
+        sites=replace(snapshot.sites, power_drawn=snapshot.sites.power_drawn - before + watts),
+        running=tuple(columns(found, row) for row in range(len(pools.kind))),
+        waiting=tuple(w for w in snapshot.waiting if w.job not in gone),
+    )
