@@ -159,13 +159,23 @@ def decisions_text(why: Why) -> Text:
     return text
 
 
+def _when(text: Text, why: Why) -> None:
+    """Its place in the order, how long it takes and when it should start."""
+    if why.place is not None:
+        text.append(f"It is number {why.place} of {why.waiting} waiting.\n")
+    if why.length:
+        text.append(f"It is {printable(why.length)}.\n")
+    if why.start_reason:
+        text.append("Expected to start: ", style="bold")
+        text.append(printable(why.start_reason) + "\n")
+
+
 def why_text(why: Why) -> Text:
     """What was decided on a job and why; for a waiting one what would let it run."""
     text = Text(f"{why.name} ({why.id}) is ")
     text.append(why.phase, style=STYLES.get(why.phase, ""))
     text.append(f": {printable(why.summary)}\n")
-    if why.place is not None:
-        text.append(f"It is number {why.place} of {why.waiting} waiting.\n")
+    _when(text, why)
     for refusal in sorted(why.refusals, key=lambda r: -len(r.sites)):
         some = ", ".join(refusal.sites[:4]) + (" …" if len(refusal.sites) > 4 else "")
         count = len(refusal.sites)

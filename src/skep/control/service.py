@@ -28,6 +28,7 @@ from skep.model.state import JobState, RunState
 from skep.model.views import Health, JobDetail, JobView, SiteView, Why
 from skep.scheduler import schedule
 from skep.scheduler.check import admissible
+from skep.scheduler.estimate import told
 from skep.scheduler.fair import Standing, standings
 from skep.scheduler.order import ordered
 from skep.store.base import Store
@@ -118,7 +119,8 @@ class Control:
             found = standings(snapshot, self.policy, state.spec.queue)
         logged = self.store.events(job=state.id)
         decisions = tuple({"at": e.event.at, "text": sentence(e.event)} for e in logged)
-        return why(state, plan, order, found, decisions)
+        length = "" if state.ended else told(self.world.estimate(state))
+        return why(state, plan, order, found, decisions, length, now)
 
     def id_of(self, ref: str) -> str:
         """The id that a user's reference means. Raises ``NotFoundError``."""

@@ -20,6 +20,7 @@ from skep.model.views import (
     StandingView,
     Why,
 )
+from skep.scheduler.expect import told
 from skep.scheduler.fair import Standing
 from skep.scheduler.refused import Refusals
 
@@ -120,12 +121,18 @@ def why(
     order: tuple[str, ...],
     standings: tuple[Standing, ...],
     decisions: tuple[dict[str, object], ...],
+    length: str = "",
+    now: float = 0.0,
 ) -> Why:
-    """What was decided on a job; ``plan`` is what the scheduler would decide now."""
+    """What was decided on a job; ``plan`` is what the scheduler would decide now.
+
+    ``length`` is how long it is expected to work, in words.
+    """
     refusal = refusal_of(plan, job.id) if plan else None
     refusals = refusal.sites if refusal else {}
     found = plan.refusals if plan else ()
     changes = found.changes(job.id) if isinstance(found, Refusals) else ()
+    start = found.expected(job.id) if isinstance(found, Refusals) else None
     return Why(
         id=job.id,
         name=job.spec.name,
@@ -135,6 +142,9 @@ def why(
         waiting=len(order),
         refusals=tuple(SiteRefusal(reason=r, sites=tuple(s)) for r, s in refusals.items()),
         remedy=refusal.remedy if refusal else "",
+        start=start.start if start else None,
+        start_reason=told(start, now) if start else "",
+        length=length,
         changes=tuple(ChangeView(field=c.field, value=c.value, gives=c.gives) for c in changes),
         standings=tuple(
             StandingView(queue=s.queue, held=s.held, used=s.used, part=s.part, deserved=s.deserved)

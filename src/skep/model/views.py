@@ -102,6 +102,9 @@ class Why(Spec):
     waiting: int = 0
     refusals: tuple[SiteRefusal, ...] = ()
     remedy: str = ""
+    start: float | None = Field(default=None, description="when it is thought to start")
+    start_reason: str = ""
+    length: str = Field(default="", description="how long it is expected to work, and why")
     changes: tuple[ChangeView, ...] = ()
     standings: tuple[StandingView, ...] = ()
     decisions: tuple[dict[str, Any], ...] = Field(description="each {'at': s, 'text': sentence}")

@@ -48,7 +48,7 @@ def settles_at(board: Board, now: float) -> float:
 
 
 def _since(holder: Holder) -> float:
-    return holder.began if holder.resized_at is None else holder.resized_at
+    return float("-inf") if holder.resized_at is None else holder.resized_at
 
 
 def _worth_it(holder: Holder, now: float) -> bool:

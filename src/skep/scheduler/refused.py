@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from skep.model.snapshot import Refusal, Shape, Waiting
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.behind import behind
+from skep.scheduler.expect import Expected, expected_start
 from skep.scheduler.explain import explain
 from skep.scheduler.gate import turned_away
 from skep.scheduler.line import Line
@@ -45,6 +46,16 @@ class Refusals(Lazy[Refusal]):
         shape, seen = self._line.shapes[found.shape], self._ledger.seen_by(job)
         return changes(self._board, seen, found, shape, self._priority)
 
+    def expected(self, job: str) -> Expected | None:
+        """When ``job`` is thought to start, and why then; None where nothing is known."""
+        row = self._line.row.get(job)
+        if row is None or row in self._placed or job in self._ahead.told:
+            return None
+        parts = [(group, group.rows) for group in self._line.groups.values()]
+        rows, _ = in_order(self._line, parts, self._now)
+        order = [one for one in rows.tolist() if one not in self._placed]
+        return expected_start(self._ahead, self._line, order[: order.index(row)], row)
+
     def _priority(self, job: str) -> int | None:
         found = self._line.find(job)
         late = found is None or found.submitted_at + self._line.patience <= self._now
@@ -64,7 +75,7 @@ class Refusals(Lazy[Refusal]):
             return Refusal(job.job, job.version, told, {})
         if promised := self._ahead.promised(job.job):
             known = self._known.get(same(group)) or self._explain(job, shape)
-            fix = f"expected to start {promised.reason}"
+            fix = known.remedy if known.never else f"is promised its chips: {promised.reason}"
             return Refusal(job.job, job.version, known.reason, known.sites, fix)
         if same(group) not in self._known:
             self._known[same(group)] = self._explain(job, shape)

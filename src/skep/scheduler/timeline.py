@@ -135,6 +135,11 @@ class Timeline:
         times = np.unique(np.concatenate(parts))
         return times[(times > self.now) & np.isfinite(times)]
 
+    @property
+    def releases(self) -> Releases | None:
+        """The ends of what runs, as columns."""
+        return self._releases
+
     @cached_property
     def _releases(self) -> Releases | None:
         running = self.board.snapshot.running
