@@ -299,6 +299,7 @@ def test_what_is_placed_now_leaves_what_is_promised_and_kept(
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(6 * 3600)
 @settings(deadline=None, max_examples=100_000)
 @given(lives(most_jobs=9), policies())
 def test_what_is_placed_now_leaves_what_is_promised_and_kept_nightly(
