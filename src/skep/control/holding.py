@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from skep.control.topology import Topology
+from skep.model.evolve import replace
 from skep.model.policy import Policy
 from skep.model.snapshot import EMPTY, Held, HeldShare, Holder
-from skep.model.state import JobState
+from skep.model.state import JobState, RunState
 from skep.scheduler.estimate import ahead
 
 # Runs of a job without an estimate (in a log of an older skep) are taken to last so long, in s.
@@ -64,6 +65,22 @@ class _Pool:
             at += 1
         for column in (*self._columns.values(), self._holder):
             del column[at]
+        self._frozen = None
+
+    def move(self, old: Holder, new: Holder) -> None:
+        """Put a holder's row where its new end belongs; the rest of the row is as it was."""
+        if self._holder and self._holder[0] is old:
+            at = 0  # who is late was the first to end
+        else:
+            at = bisect_left(self._columns["end"], old.end)
+            while self._holder[at] is not old:
+                at += 1
+        to = bisect_right(self._columns["end"], new.end) - 1
+        for column in self._columns.values():
+            column.insert(to, column.pop(at))
+        self._columns["end"][to] = new.end
+        del self._holder[at]
+        self._holder.insert(to, new)
         self._frozen = None
 
     def columns(self) -> Held:
@@ -139,6 +156,21 @@ class Holding:
             self._columns = None
         return new
 
+    def late(self, job: JobState, now: float) -> Holder | None:
+        """The job works beyond its expected end, of which nothing else has changed: set it anew."""
+        old = self.holders[job.id]
+        if not old.loose:
+            return self.put(job, now)
+        end = ahead(old.began, job.expected if job.expected is not None else UNKNOWN, now)
+        new = replace(old, end=end)
+        for share in old.shares:
+            self._pools[share.row].move(old, new)
+        self.holders[job.id] = new
+        if job.id in self.growing:
+            self.growing[job.id] = new
+        self._columns = None
+        return new
+
     def columns(self) -> tuple[Held, ...]:
         """One entry per pool, in order of the topology's rows. Not to be written to."""
         if self._columns is None:
@@ -146,7 +178,7 @@ class Holding:
         return self._columns
 
     def _holder(self, job: JobState, now: float) -> Holder:
-        live = job.live()
+        live, latest = job.live(), job.shares()
         begun = job.begun_at()
         began = begun if begun is not None else min(run.placed_at for run in live)
         end = ahead(began, job.expected if job.expected is not None else UNKNOWN, now)
@@ -166,33 +198,39 @@ class Holding:
             began=began,
             end=end,
             shares=tuple(
-                HeldShare(
-                    run.run,
-                    self._topology.pool_row[run.share.site, run.share.pool],
-                    run.share.chips,
-                    run.share.power,
-                    run.share.rank,
-                    run.phase == "stopping",
-                )
-                for run in live
+                [
+                    HeldShare(
+                        run.run,
+                        self._topology.pool_row[run.share.site, run.share.pool],
+                        run.share.chips,
+                        run.share.power,
+                        run.share.rank,
+                        run.phase == "stopping",
+                    )
+                    for run in live
+                ]
             ),
-            loose=_loose(job),
+            loose=_loose(job, live, latest),
             preemptions=job.preemptions,
             migrations=job.migrations,
             moved_at=job.moved_at,
             resized_at=job.resized_at,
-            next_rank=_next_rank(job),
+            next_rank=_next_rank(live, latest),
         )
 
 
-def _loose(job: JobState) -> bool:
-    runs = (*job.live(), *job.shares().values())
-    return not job.ending and not job.evicted and all(run.phase == "running" for run in runs)
+def _loose(job: JobState, live: tuple[RunState, ...], shares: dict[int, RunState]) -> bool:
+    if job.ending or job.evicted:
+        return False
+    return all(run.phase == "running" for run in (*live, *shares.values()))
 
 
-def _next_rank(job: JobState) -> int:
-    taken = {*job.shares(), *(run.share.rank for run in job.live())}
-    return next(rank for rank in range(len(taken) + 1) if rank not in taken)
+def _next_rank(live: tuple[RunState, ...], shares: dict[int, RunState]) -> int:
+    taken = {*shares, *[run.share.rank for run in live]}
+    rank = 0
+    while rank in taken:
+        rank += 1
+    return rank
 
 
 def _may_grow(holder: Holder) -> bool:

@@ -35,6 +35,7 @@ class Room:
         self._power: dict[str, float] = defaultdict(float)
         self._quotas = Quotas(world, policy)
         self._in_blocks: dict[tuple[str, int, int], int] = defaultdict(int)
+        self._verdicts: dict[tuple[str, str, str], str] = {}
         self._stopping: set[str] = set()  # runs that this plan stops
         self._kept = {job: claim for job in world.claims if (claim := self._claim(job))}
 
@@ -224,6 +225,13 @@ class Room:
     # Rules and quotas
 
     def _forbidden(self, job: JobState, share: Share) -> str:
+        """Neither sites nor rules change while a plan is committed: each case is asked once."""
+        key = job.spec.queue, share.chip, share.site
+        if key not in self._verdicts:
+            self._verdicts[key] = self._verdict(job, share)
+        return self._verdicts[key]
+
+    def _verdict(self, job: JobState, share: Share) -> str:
         site = share.site
         if self._world.sites[site].phase != "up":
             return f"{site} is not up"

@@ -71,12 +71,20 @@ class World:
         self.deferred: dict[str, float] = {}  # waiting job -> when it was told why, oldest first
         self.dirty: set[str] = set()  # jobs that the next cycle must look at
         self._timers: list[tuple[float, str]] = []
+        self._ends: list[tuple[float, str]] = []  # expected ends of what jobs hold
 
     def put(self, job: JobState) -> None:
         """Take a job's new state and bring the indices up to it."""
         old = self.jobs.get(job.id)
         if job.ended and not (old and old.ended):
             self.history.note(job)
+        if old is None or old.runs is not job.runs or job.ended:
+            self._follow(old, job)
+        self.jobs[job.id] = job
+        self._index(job)
+
+    def _follow(self, old: JobState | None, job: JobState) -> None:
+        """What the job's runs hold has changed."""
         before = {r.run: r for r in old.live()} if old else {}
         after = {r.run: r for r in job.live()} if not job.ended else {}
         for name in before.keys() - after.keys():
@@ -89,18 +97,16 @@ class World:
                 self.ordered.setdefault(name, self.revision[run.share.site])
         if old is None:
             self._recall(job, after)
-        self.jobs[job.id] = job
         self.job_of.update(dict.fromkeys(after, job.id))
         if _matters(before, after):
             self.hold(job)
-        self._index(job)
 
     def hold(self, job: JobState) -> None:
         """Note what the job holds and until when; looked at again when that is over."""
         known = self.holding.holders.get(job.id)
         holder = self.holding.put(job, self.now)
         if holder is not None and (known is None or holder.end != known.end):
-            self.wake_at(holder.end, job.id)
+            heapq.heappush(self._ends, (holder.end, job.id))
 
     def _recall(self, job: JobState, live: Mapping[str, RunState]) -> None:
         """Count what the runs of a job used that had ended before it was known here."""
@@ -197,13 +203,20 @@ class World:
             _, job = heapq.heappop(self._timers)
             if job in self.active:
                 self.dirty.add(job)
-            holder = self.holding.holders.get(job)
+        holders = self.holding.holders
+        while self._ends and self._ends[0][0] <= now:
+            _, job = heapq.heappop(self._ends)
+            holder = holders.get(job)
             if holder is not None and holder.end <= now:
-                self.hold(self.jobs[job])
+                later = self.holding.late(self.jobs[job], now)
+                if later is not None and later.end != holder.end:
+                    heapq.heappush(self._ends, (later.end, job))
 
     def next_wake(self) -> float:
         """When the next timer is due; infinity if there is none."""
-        return min(self._timers[0][0] if self._timers else float("inf"), self.again)
+        timer = self._timers[0][0] if self._timers else float("inf")
+        end = self._ends[0][0] if self._ends else float("inf")
+        return min(timer, end, self.again)
 
     def wants_a_plan(self, now: float) -> bool:
         """Whether there is something to decide: jobs wait, chips may move, or the time has come."""

@@ -89,15 +89,17 @@ class JobState:
 
     def live(self) -> tuple[RunState, ...]:
         """Runs that hold chips: all that have not ended."""
-        return tuple(r for r in self.runs.values() if not r.ended)
+        return tuple([r for r in self.runs.values() if r.phase not in ENDED_RUN])
 
     def shares(self) -> dict[int, RunState]:
         """The latest run of each share of the present gang, by rank; empty before placement."""
         gang, gone = self.gang, self.dropped
+        if not gang:
+            return {}
         return {
             r.share.rank: r
             for r in self.runs.values()
-            if gang and r.attempt >= gang and r.share.rank not in gone
+            if r.attempt >= gang and r.share.rank not in gone
         }
 
     def begun_at(self) -> float | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import overload
 
 import numpy as np
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Floats, Ints, Shape, Waiting
 
 Key = tuple[int, int, str]
