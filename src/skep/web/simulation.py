@@ -163,7 +163,7 @@ def _change(
     """How far from the first policy; good or bad only where the confidence bears it out."""
     difference = study.difference(study.outcomes[row], metric.of)
     first = found[0].mean
-    if math.isnan(difference.mean) or not first or abs(difference.mean) <= 1e-9 * abs(first):
+    if math.isnan(difference.mean) or not first or abs(difference.mean) < 5e-4 * abs(first):
         return "", None
     sure = abs(difference.mean) > difference.half
     good = (difference.mean > 0) == (metric.better > 0) if metric.better and sure else None
@@ -177,7 +177,7 @@ def plots(study: Study) -> list[Plot]:
         note = (
             "Dashed: all chips of the pool."
             if len(study.topology.names) <= simplots.FEW
-            else ("The darker, the more of the site's chips are in use.")
+            else ("The stronger the colour, the more of the site's chips are in use.")
         )
         title = f"Chips in use by site: {outcome.policy}"
         made.append(Plot(title, simplots.occupancy_plot(study, outcome), note))
