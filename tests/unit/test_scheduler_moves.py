@@ -1,0 +1,142 @@
+"""Jobs that wait for better power, and jobs that move: only where it is worth it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skep.model.job import ChipRequest, Job
+from skep.model.policy import Policy
+from skep.model.snapshot import EMPTY, Forecast, Held, HeldShare, Holder, Plan, Snapshot
+from skep.scheduler import schedule
+from tests.builders import job, pool, site, world
+
+NOW = 3_600_000.0
+HOUR = 3600.0
+
+
+def forecast(own: list[list[float]], price: float = np.nan) -> Forecast:
+    table = np.array(own, dtype=float)
+    unknown = np.full_like(table, np.nan)
+    return Forecast(NOW, table, unknown, np.full_like(table, price), np.zeros(len(table)))
+
+
+def asked(defer: float, own: list[float], length: float = HOUR, **more: float) -> Plan:
+    wish = job(4, submitted_at=NOW - 60, start_by=NOW - 60 + defer)
+    wish = replace(wish, shape=replace(wish.shape, length=length))
+    snapshot = world(site("north", 4, watts=100.0), jobs=[wish])
+    return schedule(replace(snapshot, forecast=forecast([own], **more)), Policy(), NOW)
+
+
+def test_a_job_that_can_wait_waits_for_clean_power_and_says_so() -> None:
+    plan = asked(6 * HOUR, [0, 0, 0, 400, 400, 0, 0])
+    assert not plan.placements
+    (refusal,) = plan.refusals
+    assert "100 % clean power instead of 0 %" in refusal.reason
+    assert plan.again == NOW + 3 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("defer", "own"),
+    [
+        (0.0, [0, 0, 400]),  # it did not ask to wait
+        (HOUR, [0, 0, 0, 400]),  # too late for it
+        (6 * HOUR, [200, 220, 230]),  # too little better
+        (6 * HOUR, [400, 400, 400]),  # as good as it gets
+    ],
+)
+def test_else_it_starts_at_once(defer: float, own: list[float]) -> None:
+    assert len(asked(defer, own).placements) == 1
+
+
+def test_the_whole_of_its_hours_counts_and_price_where_it_is_known() -> None:
+    assert len(asked(6 * HOUR, [200, 400, 0, 0], length=2 * HOUR).placements) == 1
+    plan = asked(6 * HOUR, [0, 20, 40, 40], price=50.0)
+    assert not plan.placements
+    assert "45 instead of 50 USD/MWh" in next(iter(plan.refusals)).reason
+
+
+def running(spec: Job, *, left: float, chips: int = 4, unsaved: float = 60.0) -> Held:
+    holder = Holder(
+        job="r",
+        spec=spec,
+        priority=0,
+        began=NOW - unsaved,
+        end=NOW + left,
+        shares=(HeldShare("r-a1-old", 0, chips, 0.0, 0, stopping=False),),
+    )
+    one = np.ones(1)
+    return Held(
+        end=one * holder.end,
+        chips=np.array([chips]),
+        watts=np.zeros(1),
+        priority=np.array([0]),
+        began=one * holder.began,
+        every=np.zeros(1),
+        safe_until=one * -np.inf,
+        worth=one,
+        spare=np.array([0]),
+        holder=(holder,),
+        lowest=0.0,
+    )
+
+
+def two_sites(
+    spec: Job, *, speeds: tuple[float, float], left: float, slow: bool = True
+) -> Snapshot:
+    old = pool(8, "a100", free=4, speed=speeds[0])
+    new = pool(8, "h100", speed=speeds[1])
+    snapshot = world(site("old", old), site("west", new))
+    return replace(snapshot, running=(running(spec, left=left), EMPTY), slow=slow)
+
+
+SPEC = Job(
+    name="r",
+    run="x",
+    grace=30,
+    chips=(ChipRequest(kind="h100", count=4), ChipRequest(kind="a100", count=4)),
+)
+MOVES = Policy(migration=True)
+
+
+def test_a_long_job_moves_to_faster_chips() -> None:
+    plan = schedule(two_sites(SPEC, speeds=(1.0, 3.0), left=8 * HOUR), MOVES, NOW)
+    (move,) = plan.migrations
+    assert [(s.site, s.chips) for s in move.shares] == [("west", 4)]
+    assert move.gain > 2 * move.cost
+    assert "3 times as fast" in move.reason
+
+
+@pytest.mark.parametrize(
+    ("speeds", "left", "policy", "slow"),
+    [
+        ((1.0, 3.0), 0.1 * HOUR, MOVES, True),  # it is nearly done
+        ((1.0, 1.02), 2 * HOUR, MOVES, True),  # it gains too little
+        ((1.0, 3.0), 8 * HOUR, Policy(), True),
+        ((1.0, 3.0), 8 * HOUR, MOVES, False),  # not the time to look
+    ],
+)
+def test_else_it_stays(
+    speeds: tuple[float, float], left: float, policy: Policy, slow: bool
+) -> None:
+    snapshot = two_sites(SPEC, speeds=speeds, left=left, slow=slow)
+    assert schedule(snapshot, policy, NOW).migrations == ()
+
+
+def test_a_job_that_has_moved_rests() -> None:
+    snapshot = two_sites(SPEC, speeds=(1.0, 3.0), left=8 * HOUR)
+    holder = replace(snapshot.running[0].holder[0], moved_at=NOW - 600, migrations=1)
+    held = replace(snapshot.running[0], holder=(holder,))
+    assert schedule(replace(snapshot, running=(held, EMPTY)), MOVES, NOW).migrations == ()
+
+
+def test_a_small_job_makes_room_for_a_large_one() -> None:
+    spec = SPEC.model_copy(update={"chips": (ChipRequest(kind="cpu-core", count=2),)})
+    snapshot = world(site("big", pool(8, free=6)), site("small", pool(2)), jobs=[job(8)])
+    held = running(spec, left=4 * HOUR, chips=2)
+    plan = schedule(replace(snapshot, running=(held, EMPTY), slow=True), MOVES, NOW)
+    (move,) = plan.migrations
+    assert move.shares[0].site == "small"
+    assert "so that j1 can start" in move.reason
