@@ -17,17 +17,21 @@ NOW = 3_600_000.0
 HOUR = 3600.0
 
 
-def forecast(own: list[list[float]], price: float = np.nan) -> Forecast:
-    table = np.array(own, dtype=float)
+def forecast(own: list[float], price: list[float] | None = None) -> Forecast:
+    """Of one site, hour by hour."""
+    table = np.array([own], dtype=float)
     unknown = np.full_like(table, np.nan)
-    return Forecast(NOW, table, unknown, np.full_like(table, price), np.zeros(len(table)))
+    prices = unknown if price is None else np.array([price])
+    return Forecast(NOW, table, unknown, prices, np.zeros(1))
 
 
-def asked(defer: float, own: list[float], length: float = HOUR, **more: float) -> Plan:
+def asked(
+    defer: float, own: list[float], length: float = HOUR, price: list[float] | None = None
+) -> Plan:
     wish = job(4, submitted_at=NOW - 60, start_by=NOW - 60 + defer)
     wish = replace(wish, shape=replace(wish.shape, length=length))
     snapshot = world(site("north", 4, watts=100.0), jobs=[wish])
-    return schedule(replace(snapshot, forecast=forecast([own], **more)), Policy(), NOW)
+    return schedule(replace(snapshot, forecast=forecast(own, price)), Policy(), NOW)
 
 
 def test_a_job_that_can_wait_waits_for_clean_power_and_says_so() -> None:
@@ -53,9 +57,9 @@ def test_else_it_starts_at_once(defer: float, own: list[float]) -> None:
 
 def test_the_whole_of_its_hours_counts_and_price_where_it_is_known() -> None:
     assert len(asked(6 * HOUR, [200, 400, 0, 0], length=2 * HOUR).placements) == 1
-    plan = asked(6 * HOUR, [0, 20, 40, 40], price=50.0)
+    plan = asked(6 * HOUR, [0, 0, 0], price=[50.0, 46.0, 40.0])
     assert not plan.placements
-    assert "45 instead of 50 USD/MWh" in next(iter(plan.refusals)).reason
+    assert "40 instead of 50 USD/MWh" in next(iter(plan.refusals)).reason
 
 
 def running(spec: Job, *, left: float, chips: int = 4, unsaved: float = 60.0) -> Held:
