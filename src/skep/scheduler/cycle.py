@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skep.model.snapshot import Ints, Placement, Shape, Waiting
+from skep.model.snapshot import Bools, Ints, Placement, Shape, Waiting
 from skep.scheduler.ahead import DEPTH, Ahead
 from skep.scheduler.batch import Run, take_all
 from skep.scheduler.claims import settle_claims
@@ -152,9 +152,20 @@ class Cycle:
                 done, size = 0, size // 4
             rows, part = rows[done:], part[done:]
             if done:
-                out = [n for n, (group, _) in enumerate(parts) if same(group) in self._refused]
-                kept = ~np.isin(part, out) | np.isin(rows, list(self._heads))
-                rows, part = rows[kept], part[kept]
+                rows, part = self._still(parts, rows, part)
+
+    def _still(self, parts: list[Part], rows: Ints, part: Ints) -> tuple[Ints, Ints]:
+        """Rows that are not refused with those before them."""
+        fine = np.array([same(group) not in self._refused for group, _ in parts], dtype=bool)
+        kept = fine[part]
+        if self._heads:
+            kept |= (
+                np.isin(rows, list(self._heads)) if len(rows) > SINGLY else self._are_heads(rows)
+            )
+        return rows[kept], part[kept]
+
+    def _are_heads(self, rows: Ints) -> Bools:
+        return np.array([row in self._heads for row in rows.tolist()], dtype=bool)
 
     def _at_once(self, parts: list[Part], rows: Ints, part: Ints) -> bool:
         """All of ``rows`` take their chips, or none does; whether they did."""
@@ -175,7 +186,8 @@ class Cycle:
         """How many rows come before the next that is known not to fit."""
         if not self._heads:
             return len(rows)
-        heads = np.isin(rows, list(self._heads))
+        near = self._are_heads(rows[:SINGLY])
+        heads = near if near.any() else np.isin(rows, list(self._heads))
         return int(heads.argmax()) if heads.any() else len(rows)
 
     def _one(self, group: Group, row: int) -> None:

@@ -57,7 +57,8 @@ class Limits:
         self._paths: dict[str, tuple[str, ...]] = {}
         self._of: dict[tuple[str, str], tuple[Limit, ...]] = {}
         self.soft = any(_soft(queue) for queue in policy.queues)
-        row = {name: n for n, name in enumerate(snapshot.sites.names)}
+        placed = any(quota.site is not None for q in policy.queues for quota in q.quotas)
+        row = {name: n for n, name in enumerate(snapshot.sites.names)} if placed else {}
         self.all = [limit for q in policy.queues for limit in _limits(q, row)]
         self._by_queue: dict[str, list[Limit]] = {}
         for limit in self.all:

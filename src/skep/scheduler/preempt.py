@@ -69,6 +69,7 @@ class Hunt:
     now: float
     gone: set[str] = field(default_factory=set)
     found: list[Preemption] = field(default_factory=list)
+    _least: float | None = None  # priority from which on something could be stopped
 
     def serve(self, job: Waiting, shape: Shape) -> Preemption | None:
         """The cheapest way to make room for ``job``, taken from the ledger; None without one."""
@@ -95,11 +96,13 @@ class Hunt:
 
     def _some(self, job: Waiting) -> bool:
         """Whether anything runs that could be stopped for the job, as far as one number tells."""
-        running, policy = self.board.snapshot.running, self.board.policy
-        most = min((held.lowest_spare for held in running), default=np.inf)
-        if policy.preemption:
-            most = min(most, min((held.lowest for held in running), default=np.inf) + 1)
-        return most <= job.priority or any(q.preempt for q in policy.queues)
+        if self._least is None:
+            running = self.board.snapshot.running
+            self._least = min((held.lowest_spare for held in running), default=np.inf)
+            if self.board.policy.preemption:
+                lowest = min((held.lowest for held in running), default=np.inf)
+                self._least = min(self._least, lowest + 1)
+        return self._least <= job.priority or any(q.preempt for q in self.board.policy.queues)
 
     def _ways(self, ask: Ask, job: Waiting) -> Iterator[tuple[Choice, list[Loss]]]:
         columns, ledger = self.board.columns(ask.kind), self.ledger
