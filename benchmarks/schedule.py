@@ -225,7 +225,7 @@ def small() -> list[Job]:
 
 def gang_of(chips: int) -> list[Job]:
     """Jobs of 2,048 chips (or a part of a small pool): one site; few sites with good links."""
-    asked = (ChipRequest(kind=KINDS[1], count=min(2048, chips // 32)),)
+    asked = (ChipRequest(kind=KINDS[1], count=min(2048, chips // 64)),)
     return [
         Job(name="gang", run="x", chips=asked, within="site"),
         Job(name="gang", run="x", chips=asked, span=Span(min=1, max=4)),

@@ -1,0 +1,132 @@
+"""Who is looked at first: patience, priority, turns by what queues have had, due times, quotas."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skep.model.policy import Policy, Queue, Quota
+from skep.model.snapshot import Snapshot
+from skep.scheduler import schedule
+from skep.scheduler.fair import Tree, standings
+from tests.builders import job, pool, site, world
+
+NOW = 1_000_000.0
+
+
+def placed(snapshot: Snapshot, policy: Policy) -> list[str]:
+    return [p.job for p in schedule(snapshot, policy, NOW).placements]
+
+
+def queues(*more: Queue, **fields: object) -> Policy:
+    return Policy(queues=more, power_margin=0.0, **fields)  # type: ignore[arg-type]
+
+
+def line(*names: str, chips: int = 1) -> list[object]:
+    """Jobs of the queues ``names``, the first the oldest."""
+    return [
+        job(chips, queue=name, job=f"{name}{n}", submitted_at=NOW - 100 + n)
+        for n, name in enumerate(names)
+    ]
+
+
+def test_queues_take_turns_by_weight() -> None:
+    policy = queues(Queue(name="a", weight=2.0), Queue(name="b"), fair_share=True)
+    jobs = line("a", "a", "a", "a", "b", "b", "b", "b")
+    taken = placed(world(site("ash", 6), jobs=jobs), policy)  # type: ignore[arg-type]
+    assert sorted(name[0] for name in taken) == ["a", "a", "a", "a", "b", "b"]
+    assert taken == ["a0", "b4", "a1", "a2", "b5", "a3"]
+
+
+def test_without_fair_share_the_older_queue_takes_all() -> None:
+    policy = queues(Queue(name="a", weight=2.0), Queue(name="b"))
+    jobs = line("a", "a", "a", "a", "b", "b")
+    assert placed(world(site("ash", 4), jobs=jobs), policy) == ["a0", "a1", "a2", "a3"]  # type: ignore[arg-type]
+
+
+def test_what_was_used_before_counts() -> None:
+    policy = queues(Queue(name="a"), Queue(name="b"), fair_share=True)
+    snapshot = world(site("ash", 2), jobs=line("a", "a", "b", "b"))  # type: ignore[arg-type]
+    assert placed(replace(snapshot, used={"a": 5.0}), policy) == ["b2", "b3"]
+
+
+def test_a_parent_shares_its_part_among_its_children() -> None:
+    policy = queues(
+        Queue(name="lab"),
+        Queue(name="x", parent="lab"),
+        Queue(name="y", parent="lab"),
+        Queue(name="z"),
+        fair_share=True,
+    )
+    jobs = line("x", "x", "y", "y", "z", "z", "z")
+    taken = placed(world(site("ash", 4), jobs=jobs), policy)  # type: ignore[arg-type]
+    assert sorted(taken) == ["x0", "y2", "z4", "z5"]
+
+
+def test_weak_chips_are_not_charged_as_strong_ones() -> None:
+    policy = queues(Queue(name="a"), Queue(name="b"), fair_share=True)
+    rows = site("ash", pool(100, "weak", free=0, speed=1.0), pool(101, "strong", speed=100.0))
+    snapshot = world(rows, jobs=[job(1, kind="strong", queue=q) for q in "aab"])
+    held_in = {"a": np.array([100, 0]), "b": np.array([0, 2])}
+    taken = placed(replace(snapshot, held={"a": 100, "b": 2}, held_in=held_in), policy)
+    assert taken == ["j1", "j2", "j3"]
+
+
+def test_what_a_queue_deserves_is_its_part_and_what_others_leave_idle() -> None:
+    policy = queues(Queue(name="a"), Queue(name="b"), Queue(name="c", weight=2.0), fair_share=True)
+    snapshot = world(site("ash", 40), jobs=line("a", "b", chips=20))  # type: ignore[arg-type]
+    (a,) = standings(snapshot, policy, "a")
+    assert (a.part, a.deserved, a.over) == (10.0, 20.0, -20.0)
+    tree = Tree(snapshot, policy)
+    wish = {"a": 30.0, "b": 4.0, "c": 30.0}
+    found = {s.queue: s.deserved for s in tree.standings(wish)}
+    assert found == pytest.approx({"a": 12.0, "b": 4.0, "c": 24.0})
+
+
+def test_who_must_start_sooner_to_meet_its_deadline_goes_first() -> None:
+    jobs = [
+        job(1, job="old", submitted_at=NOW - 50),
+        job(1, job="due", submitted_at=NOW - 1, latest_start=NOW + 5),
+    ]
+    assert placed(world(site("ash", 1), jobs=jobs), queues(Queue(name="default"))) == ["due"]
+
+
+def test_who_has_waited_too_long_goes_before_every_priority() -> None:
+    policy = queues(Queue(name="default"), patience=100.0)
+    jobs = [
+        job(1, job="urgent", priority=9, submitted_at=NOW - 1),
+        job(1, job="old", submitted_at=NOW - 101),
+    ]
+    assert placed(world(site("ash", 1), jobs=jobs), policy) == ["old"]
+
+
+def test_a_soft_quota_is_exceeded_only_with_what_others_leave() -> None:
+    policy = queues(Queue(name="a", soft_chips=2), Queue(name="b"))
+    jobs = line("a", "a", "a", "a", "b", "b")
+    assert placed(world(site("ash", 5), jobs=jobs), policy) == ["a0", "a1", "b4", "b5", "a2"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("quota", "fits"),
+    [
+        (Quota(max=3), 3),
+        (Quota(chip="cpu-core", max=2), 2),
+        (Quota(site="ash", max=1), 4),
+        (Quota(chip="h100-sxm", max=0), 6),
+        (Quota(chip="cpu-core", site="elm", max=1), 4),
+    ],
+)
+def test_quotas_by_kind_and_site(quota: Quota, fits: int) -> None:
+    policy = queues(Queue(name="default", quotas=(quota,)))
+    rows = (site("ash", 3), site("elm", 3))
+    assert len(placed(world(*rows, jobs=[job(1)] * 6), policy)) == fits
+
+
+def test_a_quota_counts_what_is_held_below_it() -> None:
+    policy = queues(Queue(name="lab", max_chips=5), Queue(name="x", parent="lab"))
+    snapshot = world(site("ash", 9), jobs=[job(2, queue="x"), job(2, queue="x")], held={"x": 2})
+    assert placed(snapshot, policy) == ["j1"]
+    (refusal,) = schedule(snapshot, policy, NOW).refusals
+    assert refusal.reason == "queue lab holds 4 of 5 chips, 2 more are asked"
