@@ -64,7 +64,8 @@ def test_a_change_that_is_told_lets_the_job_start(snapshot: Snapshot, policy: Po
 
 
 @pytest.mark.nightly
-@settings(deadline=None, max_examples=10_000)
+@pytest.mark.timeout(12 * 3600)
+@settings(deadline=None, max_examples=100_000)
 @given(worlds(), policies())
 def test_a_change_that_is_told_lets_the_job_start_at_length(
     snapshot: Snapshot, policy: Policy

@@ -121,7 +121,8 @@ def test_no_limit_is_broken_gangs_are_whole_each_job_has_one_decision(
 
 
 @pytest.mark.nightly
-@settings(deadline=None, max_examples=10_000)
+@pytest.mark.timeout(12 * 3600)
+@settings(deadline=None, max_examples=100_000)
 @given(worlds(most_jobs=12), policies())
 def test_no_limit_is_broken_by_many_jobs(snapshot: Snapshot, policy: Policy) -> None:
     check(snapshot, policy)

@@ -113,7 +113,8 @@ def test_a_memory_changes_nothing(data: st.DataObject, snapshot: Snapshot, polic
 
 
 @pytest.mark.nightly
-@settings(deadline=None, max_examples=20_000)
+@pytest.mark.timeout(12 * 3600)
+@settings(deadline=None, max_examples=100_000)
 @given(st.data(), worlds(most_jobs=10), policies())
 def test_a_memory_changes_nothing_at_length(
     data: st.DataObject, snapshot: Snapshot, policy: Policy

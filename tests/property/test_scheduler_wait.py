@@ -105,7 +105,8 @@ def test_who_has_waited_long_enough_starts(
 
 
 @pytest.mark.nightly
-@settings(deadline=None, max_examples=2_000)
+@pytest.mark.timeout(12 * 3600)
+@settings(deadline=None, max_examples=10_000)
 @given(stories())
 def test_who_has_waited_long_enough_starts_at_length(
     story: tuple[list[int], list[JobRow], list[int], bool],
