@@ -66,7 +66,7 @@ def plan(
     Answers carry a band that held 80 % of the measured runs that were left out of the fit. What is
     not published of a chip is filled with a range and said.
     """
-    from skep.cli import planning
+    from skep.cli import planning, plansaid
 
     if model == "calibrate":
         from skep.cli.calibrating import calibrate
@@ -75,21 +75,23 @@ def plan(
         return
     if runs is not None:
         raise InputError("RUNS", str(runs), "allowed: only after `skep plan calibrate`")
-    said = opt.Said(
+    said = plansaid.Said(
         sites, link, rtt, interval, bits, overlap, pue, price, carbon, place, failures, restart
     )
     changes = {
         "seq_len": seq_len,
         "global_batch": batch,
         "dtype": dtype,
-        "tokens": opt.count("--tokens", tokens),
+        "tokens": plansaid.count("--tokens", tokens),
     }
-    only = opt.fixed(layout)
+    only = plansaid.fixed(layout)
     ask = planning.Ask(
         model=planning.read_model(model, changes),
-        under=opt.conditions(said),
+        under=plansaid.conditions(said),
         chips=planning.load_chips(own),
-        load=planning.Load(prompt, answer, opt.limit("--ttft", ttft), opt.limit("--tpot", tpot)),
+        load=planning.Load(
+            prompt, answer, plansaid.limit("--ttft", ttft), plansaid.limit("--tpot", tpot)
+        ),
         precision=precision,
         serve=serve,
         top=top,
