@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from skep.errors import InputError
 from skep.model.workload import Experts, Workload
 from skep.planner import collectives
+from skep.planner.bill import AT_WORK
 from skep.planner.chip import ChipFacts, Efficiency
 from skep.planner.estimate import estimate
 from skep.planner.layout import Layout
@@ -110,8 +111,9 @@ def test_no_answer_is_above_capacity_and_energy_pays_for_the_work(
     assert found.best.memory_total <= chip.memory
     assert found.fitting <= found.considered
     flops = work.flops_per_token() * work.tokens_per_step
-    most_efficient = chip.peak(work.dtype) / chip.busy_power  # FLOP/J at the peak, busy
-    assert found.best.energy >= flops / max(most_efficient, chip.peak("bf16") / chip.busy_power)
+    full = max(AT_WORK * chip.busy_power, chip.idle_power)
+    most_efficient = max(chip.peak(work.dtype), chip.peak("bf16")) / full  # FLOP/J at the peak
+    assert found.best.energy >= flops / most_efficient
     assert 0 < found.best.mfu < 1
     held = found.best.memory["parameters"] / 2.0 * found.best.chips
     assert held >= 0.99 * work.parameters  # the chips hold the whole model, at least once

@@ -9,6 +9,7 @@ import numpy as np
 from skep.errors import InputError
 from skep.model.workload import Workload
 from skep.planner.answer import Estimate
+from skep.planner.bill import AT_WORK
 from skep.planner.chip import ChipFacts
 from skep.planner.layout import Layout, Layouts
 from skep.planner.machine import Machine, Real, machine_of
@@ -51,14 +52,11 @@ def estimate(
 
 
 def energy(parts: Parts, on: Machine, at: Layouts) -> Real:
-    """J of one step of all chips: idle draw always, the rest while a chip works or sends.
-
-    A chip waits in the bubble and in what nothing explains; that part draws idle power only.
-    """
-    total = parts.total
-    working = total - parts.bubble - parts.overhead
+    """J of one step of all chips with their systems, as ``bill.draw`` counts: idle draw always,
+    and while a chip is at work what a training node really draws of its rating."""
+    full = np.maximum(AT_WORK * on.busy_power, on.idle_power)
     chips = at.tp * at.pp * at.cp * at.dp
-    return chips * (on.idle_power * total + (on.busy_power - on.idle_power) * working)
+    return chips * (on.idle_power * parts.total + (full - on.idle_power) * parts.working)
 
 
 def check(work: Workload, layout: Layout, n_chips: int | None = None) -> None:

@@ -19,6 +19,10 @@ HIDE_OFFLOAD = 0.8  # share of a micro-batch's work behind which its activations
 OPTIMIZER = 30.0  # bytes that Adam moves per parameter (states, master copy, gradient)
 
 
+WORK = frozenset(("products", "attention", "elementwise", "recompute", "optimizer"))
+"""Parts of a step in which a chip is at work, as its power goes; in the others it waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Where one step goes, s. They add up to the step."""
@@ -41,6 +45,11 @@ class Parts:
     def total(self) -> Real:
         """s of the step."""
         return sum((getattr(self, name) for name in self.__slots__), start=0.0)
+
+    @property
+    def working(self) -> Real:
+        """s of the step in which a chip is at work."""
+        return sum((getattr(self, name) for name in self.__slots__ if name in WORK), start=0.0)
 
 
 def step(shape: Shape, on: Machine, at: Layouts) -> Parts:

@@ -20,10 +20,8 @@ from skep.planner.goodput import Failing, Goodput, goodput
 from skep.planner.layout import Layout
 from skep.planner.learning import Correction, same_model
 from skep.planner.sites import Exchange, Round, round_of
+from skep.planner.step import WORK
 from skep.planner.unknown import SPEED, Filled, fill
-
-WORK = frozenset(("products", "attention", "elementwise", "recompute", "optimizer"))
-"""Parts of a step in which a chip is at work, as its power goes; in the others it waits."""
 
 
 @dataclass(frozen=True, slots=True)

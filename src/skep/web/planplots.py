@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from skep.planner.servingplan import CONTEXTS, Serving
+from skep.planner.step import WORK
 from skep.planner.sweep import Point
-from skep.planner.training import WORK, Training
+from skep.planner.training import Training
 from skep.planner.words import amount, digits
 
 COLOURS = ("#1f5fa8", "#c2571a", "#2c7a4b", "#7a3e9d", "#8a6d1d", "#b3254f")
