@@ -11,6 +11,8 @@ from skep.model.policy import Policy, Queue, Quota
 from skep.model.snapshot import Snapshot
 from skep.scheduler import schedule
 from skep.scheduler.fair import Tree, standings
+from skep.scheduler.line import Line
+from skep.scheduler.memory import Memory
 from tests.builders import job, pool, site, world
 
 NOW = 1_000_000.0
@@ -130,3 +132,19 @@ def test_a_quota_counts_what_is_held_below_it() -> None:
     assert placed(snapshot, policy) == ["j1"]
     (refusal,) = schedule(snapshot, policy, NOW).refusals
     assert refusal.reason == "queue lab holds 4 of 5 chips, 2 more are asked"
+
+
+def test_chips_are_kept_from_the_moment_at_which_a_job_has_waited_too_long() -> None:
+    policy = queues(Queue(name="default"), patience=100.0)
+    jobs = [
+        job(1, job="small", submitted_at=NOW - 1, span=2),
+        job(3, job="large", submitted_at=NOW - 99),
+    ]
+    snapshot = world(site("ash", 3, free=2), site("elm", 1, free=0), jobs=jobs)
+    line, memory = Line.of(snapshot.waiting, snapshot.shapes, policy.patience), Memory()
+    kept = replace(snapshot, waiting=line, shapes=line.shapes)
+    for later in (0.0, 1.0, 2.0):
+        plan = schedule(kept, policy, NOW + later, memory)
+        assert plan == schedule(snapshot, policy, NOW + later)
+        text = str(plan.refusals)
+        assert ("kept for large" in text) == (later > 0)

@@ -31,6 +31,10 @@ def same(group: Group) -> Same:
     return (group.key[0], group.key[2])
 
 
+def _overdue(line: Line, group: Group, now: float) -> bool:
+    return bool(line.submitted[group.rows[0]] + line.patience <= now)
+
+
 class Memory:
     """Kept by whoever calls ``schedule`` again and again with the world of one control plane."""
 
@@ -82,8 +86,12 @@ class Memory:
         keys = dict.fromkeys((*line.touched[self._seen :], *self._later))
         found = {id(line.groups[key]): line.groups[key] for key in keys if key in line.groups}
         if now >= self._next_overdue:
-            groups = line.groups.values()
-            found |= {id(group): group for group in groups if same(group) not in self._refused}
+            # Refused or not: who has waited too long has chips kept for it from now on.
+            found |= {
+                id(group): group
+                for group in line.groups.values()
+                if same(group) not in self._refused or _overdue(line, group, now)
+            }
         # Who was promised chips is promised them again, before those who come behind.
         heads = (line.groups[line.keys[line.row[job]]] for job in self._promised)
         return list((found | {id(group): group for group in heads}).values())
