@@ -127,7 +127,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     runs = {r["run"] for r in made.journal()}
     made.until(lambda: all(made.phase(r) in ("stopped", "failed", "succeeded") for r in runs))
     made.agent.terminate()
-    assert made.agent.wait(10) == 0
+    # Told to end before it had begun to listen for that: the signal itself ends it.
+    assert made.agent.wait(10) in (0, -signal.SIGTERM)
     made.plane.server.shutdown()
     made.plane.server.server_close()
     assert alive_twice(made.journal()) == ()

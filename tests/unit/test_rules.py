@@ -75,9 +75,11 @@ def test_concerning_keeps_only_rules_that_can_match() -> None:
 
 def test_the_example_of_the_guide_is_a_policy(tmp_path: Path) -> None:
     guide = Path(__file__).parents[2] / "docs/guides/policy-file.md"
-    (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL)
-    file = tmp_path / "policy.yaml"
-    file.write_text(block)
-    policy = load_policy(file)
+    policies = []
+    for block in re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL):
+        file = tmp_path / "policy.yaml"
+        file.write_text(block)
+        policies.append(load_policy(file))
+    policy = policies[0]
     here = Facts("default", "h100-sxm", "x", "CN")
     assert decide(policy.rules, here, DAY).verdict == "needs licence"
