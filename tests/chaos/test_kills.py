@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real
 
 ROUNDS = int(os.environ.get("SKEP_CHAOS_ROUNDS", "50"))
 PER_JOB = 10
-TOKENS = 150_000
+TOKENS = 300_000
 KINDS = ("control plane", "agent", "rank", "site")
 SITES = ["ulanqab", "lulea", "sweetwater"]
 ENDED = ("succeeded", "failed", "cancelled")
@@ -44,7 +44,7 @@ def rig(tmp_path: Path) -> Any:
 def job_file(folder: Path, name: str) -> Path:
     job = {
         "name": name,
-        "run": f"python train.py --tokens {TOKENS}",
+        "run": f"python train.py --tokens {TOKENS} --batch 2",
         "workdir": str(ROOT / "examples/tinygpt"),
         "chips": "cpu-core:4",
         "span": {"min": 2, "max": 3},

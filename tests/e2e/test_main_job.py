@@ -22,7 +22,7 @@ def test_three_sites_together_are_better_than_the_best_alone(skep: Run, tmp_path
     assert len(together["sites"]) == 3
     assert len({site["site"] for site in together["sites"]}) == 3
     assert together["heldout_last"] < alone["heldout"], (together["heldout_last"], alone["heldout"])
-    assert alone["wall_s"] > 0.8 * together["wall_s"]
+    assert alone["wall_s"] > 0.8 * together["wall_s"], done.stdout[-6000:]
     assert together["tokens"] > 1.3 * alone["tokens"]
     assert "</html>" in page.read_text()[-200:]
     assert "http://" not in page.read_text().replace("http://www.w3.org", "")
