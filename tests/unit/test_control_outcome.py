@@ -26,6 +26,14 @@ def test_a_job_goes_from_waiting_to_its_end() -> None:
     pilot.check()
 
 
+def test_a_run_too_short_to_be_seen_at_work_has_worked_all_the_same() -> None:
+    pilot = Pilot(1)
+    pilot.submit()
+    pilot.tell("job-a1-a", "succeeded", 3, exit_code=0, started_at=2.5)
+    assert (pilot.job().phase, pilot.job().started_at) == ("succeeded", 3)
+    pilot.check()
+
+
 @pytest.mark.parametrize(("code", "words"), [(127, "command not found"), (126, "not executable")])
 def test_what_cannot_work_is_not_tried_again(code: int, words: str) -> None:
     pilot = Pilot(1)

@@ -65,8 +65,17 @@ def _run(draft: Draft, job: str, run: str) -> RunState | None:
 
 
 def _advance(job: str, state: RunState, seen: RunReport, now: float) -> Iterator[Event]:
-    """Events that lead from the known phase of a run to the reported one."""
-    if seen.phase in ("succeeded", "failed", "stopped"):
+    """Events that lead from the known phase of a run to the reported one.
+
+    A short run is over before anyone saw it at work: that it was is told all the same.
+    """
+    over = seen.phase in ("succeeded", "failed", "stopped")
+    worked = seen.phase == "running" or (over and seen.started_at is not None)
+    if state.phase == "assigned" and (worked or seen.phase == "ready"):
+        yield RunReady(at=now, job=job, run=state.run, address=seen.address)
+    if state.phase in ("assigned", "ready") and worked:
+        yield RunStarted(at=now, job=job, run=state.run)
+    if over:
         yield RunEnded(
             at=now,
             job=job,
@@ -75,11 +84,6 @@ def _advance(job: str, state: RunState, seen: RunReport, now: float) -> Iterator
             exit_code=seen.exit_code,
             reason=seen.reason,
         )
-        return
-    if seen.phase in ("ready", "running") and state.phase == "assigned":
-        yield RunReady(at=now, job=job, run=state.run, address=seen.address)
-    if seen.phase == "running" and state.phase in ("assigned", "ready"):
-        yield RunStarted(at=now, job=job, run=state.run)
 
 
 def _missing(world: World, job: str, state: RunState, known: int, now: float) -> Iterator[Event]:
