@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skep.cli.options import AsJson
+from skep.units import si
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from skep.model.chip import Chip
@@ -50,7 +52,7 @@ def chips(
         if as_json:
             show_json({**chip.model_dump(), "facts": _plain(facts)})
         else:
-            show(_facts(facts) if facts else _own(chip))
+            show(*(_facts(facts) if facts else (_own(chip),)))
         return
     listed = [c for c in known.values() if _wanted(c, vendor, since)]
     if as_json:
@@ -59,7 +61,8 @@ def chips(
         show(
             _chips(listed),
             "",
-            f"{len(listed)} kinds; `skep chips KIND` tells where values are from",
+            _CHIP_WORDS,
+            f"{len(listed)} kinds; `skep chips KIND` tells all values and where they are from",
         )
 
 
@@ -84,7 +87,7 @@ def systems(
         if as_json:
             show_json({**system.model_dump(), "facts": _plain(facts)})
         else:
-            show(_facts(facts))
+            show(*_facts(facts))
         return
     if kind is not None:
         find_chip(kind, catalogue.chips(), "--chip")
@@ -92,7 +95,8 @@ def systems(
     if as_json:
         show_json(listed)
     else:
-        show(_systems(listed), "", f"{len(listed)} systems; `skep systems NAME` tells the sources")
+        told = f"{len(listed)} systems; `skep systems NAME` tells all values and their sources"
+        show(_systems(listed), "", _SYSTEM_WORDS, told)
 
 
 def _wanted(chip: Chip, vendor: str | None, since: int | None) -> bool:
@@ -114,32 +118,23 @@ def prices(low: float | None, high: float | None) -> str:
     """A price, or the range of prices, in thousands of USD."""
     if low is None or high is None:
         return UNKNOWN
-    text = figure(low, 1e3, 3)
-    return text if low == high else f"{text}–{figure(high, 1e3, 3)}"
+    text = figure(low, 1e3, 2)
+    return text if low == high else f"{text}–{figure(high, 1e3, 2)}"
 
 
 def _chips(listed: list[Chip]) -> Table:
     from skep.cli.tables import table
 
-    columns = (
-        "KIND", "VENDOR", "YEAR", "BF16 TFLOP/s", "FP8", "FP4", "MEMORY GB", "TB/s", "BLOCK",
-        "GB/s EACH WAY", "NIC Gbit/s", "TDP W", "SYSTEM W", "1000 USD", "CONF.",
-    )  # fmt: skip
-    made = table(*columns, right=columns[2:-1])
+    columns = ("KIND", "YEAR", "BF16", "FP8", "FP4", "GB", "TB/s", "BLOCK", "W", "1000 $", "C")
+    made = table(*columns, right=columns[1:-1], whole=True)
     for chip in listed:
         made.add_row(
             chip.kind,
-            chip.vendor or UNKNOWN,
             str(chip.year or UNKNOWN),
-            figure(chip.peak_flops, 1e12),
-            figure(chip.fp8_flops, 1e12),
-            figure(chip.fp4_flops, 1e12),
+            *(figure(v, 1e12) for v in (chip.peak_flops, chip.fp8_flops, chip.fp4_flops)),
             figure(chip.memory, 1e9),
-            figure(chip.memory_bandwidth, 1e12),
+            figure(chip.memory_bandwidth, 1e12, 3),
             figure(chip.scale_up_size, digits=6),
-            figure(chip.scale_up_bandwidth, 1e9),
-            figure(chip.nic, 1e9),
-            figure(chip.chip_power),
             figure(chip.busy_power or None),
             prices(chip.price_low, chip.price_high),
             chip.confidence or UNKNOWN,
@@ -147,40 +142,48 @@ def _chips(listed: list[Chip]) -> Table:
     return made
 
 
+_CHIP_WORDS = (
+    "dense TFLOP/s by format; memory; chips on one fast fabric; W of a chip with its share of the "
+    "system; C: A the vendor, B press or estimate, C weak; – not published"
+)
+
+
 def _systems(listed: list[System]) -> Table:
     from skep.cli.tables import table
 
-    columns = (
-        "SYSTEM", "OWNER", "YEAR", "CHIPS", "KIND", "BF16 PFLOP/s", "MEMORY TB", "POWER kW",
-        "CABINETS", "FLOOR m2", "MILLION USD", "CONF.",
-    )  # fmt: skip
-    right = ("YEAR", "CHIPS", *columns[5:-1])
-    made = table(*columns, right=right)
+    columns = ("SYSTEM", "CHIPS", "KIND", "POWER", "RACKS", "m2", "M $")
+    made = table(*columns, right=("CHIPS", *columns[3:]), whole=True)
     for one in listed:
         made.add_row(
             one.system,
-            one.owner or UNKNOWN,
-            str(one.year or UNKNOWN),
-            figure(one.chips, digits=7),
+            _count(one.chips),
             one.kind,
-            figure(one.bf16_flops, 1e15),
-            figure(one.memory, 1e12),
-            figure(one.power, 1e3),
-            figure(one.cabinets),
+            UNKNOWN if one.power is None else si(one.power, "W"),
+            figure(one.cabinets, digits=5),
             figure(one.floor),
-            figure(one.price, 1e6),
-            one.confidence or UNKNOWN,
+            figure(one.price, 1e6, 3),
         )
     return made
 
 
-def _facts(facts: Mapping[str, Fact]) -> Table:
+def _count(chips: int | None) -> str:
+    return figure(chips, digits=7) if chips is None or chips < 100_000 else f"{chips // 1000} k"
+
+
+_SYSTEM_WORDS = "power, cabinets, floor and price of the whole system; – not published"
+
+
+def _facts(facts: Mapping[str, Fact]) -> tuple[RenderableType, ...]:
+    """Each value with the numbers of its sources, and the sources below."""
     from skep.cli.tables import table
 
-    made = table("VALUE", "IS", "UNIT", "CONF.", "DATE", "SOURCE", right=("IS",))
+    sources = list(dict.fromkeys(fact.source for fact in facts.values()))
+    made = table("VALUE", "IS", "UNIT", "C", "DATE", "FROM", right=("FROM",))
     for fact in facts.values():
-        made.add_row(fact.name, fact.value, fact.unit, fact.confidence, fact.date, fact.source)
-    return made
+        number = f"[{sources.index(fact.source) + 1}]"
+        made.add_row(fact.name, fact.value, fact.unit, fact.confidence, fact.date, number)
+    told = (f"[{place}] {source}" for place, source in enumerate(sources, 1))
+    return (made, "", *told)
 
 
 def _own(chip: Chip) -> Table:

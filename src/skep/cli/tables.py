@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from rich import box
 from rich.table import Table
@@ -30,11 +31,16 @@ STYLES = {
 }
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """An empty table without lines; the columns in ``right`` are aligned to the right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+def table(*columns: str, right: Sequence[str] = (), whole: bool = False) -> Table:
+    """An empty table without lines; the columns in ``right`` are aligned to the right.
+
+    ``whole``: no cell is broken over lines; for tables that are narrow anyway.
+    """
+    padding = (0, 1, 0, 0) if whole else (0, 1)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=whole)
     return made
 
 
