@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from skep.cli.matchtext import cabinets, middle, total
 from skep.files.workload import Model
 from skep.planner.bill import Bill
 from skep.planner.match import Side, ratio
@@ -143,6 +144,9 @@ def match(model: Model, found: Found, series: Sequence[tuple[str, Sequence[Point
                     "chip_power": _times(other.sides, goal, "chip"),
                     "system_power": _times(other.sides, goal, "system"),
                     "facility_power": _times(other.sides, goal, "facility"),
+                    "cabinets": ratio(cabinets(other.sides), goal.cabinets),
+                    "floor": ratio(middle(other.sides, "floor"), middle([goal], "floor")),
+                    "price": ratio(middle(other.sides, "price"), middle([goal], "price")),
                 },
             }
             for other in found.match.alternatives
@@ -152,8 +156,6 @@ def match(model: Model, found: Found, series: Sequence[tuple[str, Sequence[Point
 
 
 def _times(sides: tuple[Side, ...], goal: Side, name: str) -> float | None:
-    from skep.cli.planmatching import total
-
     return ratio(total(sides, name), total([goal], name))
 
 
@@ -169,6 +171,7 @@ def side_json(one: Side) -> Json:
         "layout": one.layout,
         "power_w": asdict(one.power),
         "cabinets": one.cabinets,
+        "floor_m2": one.floor,
         "price_usd": one.price,
         "not_published": one.gaps,
     }

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
+from skep.cli import matchtext
 from skep.cli.planning import Ask, divisible, named
 from skep.errors import InputError
 from skep.files.fleet import Fleet, parse_fleets
@@ -18,14 +16,14 @@ from skep.model.workload import Workload
 from skep.planner.bill import Prices, power
 from skep.planner.goodput import Failing
 from skep.planner.learning import learnt
-from skep.planner.match import MOST, NODE, Alternative, Match, Side, band, least, ratio, side
+from skep.planner.match import MOST, NODE, Alternative, Match, Side, band, least, side
 from skep.planner.serve import best
 from skep.planner.servingplan import plan_serving, precision_of
 from skep.planner.sweep import MOST as MOST_SHOWN
 from skep.planner.sweep import Point, sweep
 from skep.planner.training import Training, learning, train
 from skep.planner.unknown import fill
-from skep.planner.words import amount, digits, layout_words, usd_words
+from skep.planner.words import layout_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -166,24 +164,32 @@ def _side(
 
 def text(ask: Ask, found: Found) -> Sequence[RenderableType]:
     """The tables of a match."""
-    head = Text()
-    what = "serving" if ask.serve else "training"
-    head.append(f"{what} {ask.model.workload.name}: ", style="bold")
-    goal = found.match.target
-    head.append(f"{found.target} does {amount(goal.rate, 'tokens/s')}")
-    batch = f"{ask.model.workload.global_batch:,}"
-    head.append("" if ask.serve else f", failures included; all at a batch of about {batch}")
-    gaps = sorted({(s.chip.kind, g) for s in _sides(found.match) for g in s.gaps})
+    goal, work = found.match.target, ask.model.workload
+    what = f"{'serving' if ask.serve else 'training'} {work.name}"
+    batch = None if ask.serve else work.global_batch
+    gaps = sorted({(s.chip.kind, g) for s in matchtext.sides(found.match) for g in s.gaps})
     return (
-        head,
-        _numbers(found.match),
+        matchtext.heading(what, found.target, goal.rate, batch),
         "",
-        _layouts(found),
+        *matchtext.tables(found.match, found.trainings),
+        "",
+        *matchtext.layouts(found.match),
         *_over(ask, found.match),
         *([""] if gaps else []),
         *(f"{kind}: {gap}" for kind, gap in gaps),
+        *(f"learnt: {word}" for word in _learned(ask, found)),
         *(f"assumed: {word}" for word in ask.model.assumed),
     )
+
+
+def _learned(ask: Ask, found: Found) -> list[str]:
+    sides = matchtext.sides(found.match)
+    told = {
+        f"{one.chip.kind}: {training.correction}"
+        for one, training in zip(sides, found.trainings, strict=True)
+        if training is not None and ask.runs
+    }
+    return sorted(told)
 
 
 def _over(ask: Ask, match: Match) -> list[str]:
@@ -198,102 +204,10 @@ def _over(ask: Ask, match: Match) -> list[str]:
     return []
 
 
-def _sides(match: Match) -> list[Side]:
-    return [match.target, *(s for a in match.alternatives for s in a.sides)]
-
-
-def _numbers(match: Match) -> Table:
-    from skep.cli.tables import table
-
-    columns = ("CHIPS", "80 % BAND", "CHIP POWER", "SYSTEM", "FACILITY", "CABINETS", "PRICE")
-    made = table("WHAT", *columns, right=columns)
-    made.add_row(match.target.chip.kind, *_row([match.target], None))
-    for other in match.alternatives:
-        name = " + ".join(s.chip.kind for s in other.sides)
-        made.add_row(name, *_row(other.sides, other))
-        made.add_row("  times as many", *_ratios(match.target, other), style="dim")
-    return made
-
-
-def _row(sides: Sequence[Side], of: Alternative | None) -> list[str]:
-    count = " + ".join(f"{s.chips:,}" for s in sides)
-    if of is not None and not of.reached:
-        count = f"more than {count}" if len(sides) == 1 else f"{count} are too few"
-    spread = f"{digits(of.fewest, 2)} to {digits(of.most, 2)}" if of and of.reached else ""
-    low, high = _sum(sides, "price", 0), _sum(sides, "price", 1)
-    return [
-        count,
-        spread,
-        *(_watts(sides, name) for name in ("chip", "system", "facility")),
-        "not known" if (c := _cabinets(sides)) is None else digits(c),
-        "not known" if low is None or high is None else usd_words(low, high),
-    ]
-
-
-def _ratios(goal: Side, of: Alternative) -> list[str]:
-    """Each of the row before, over the target's."""
-    sides = of.sides
-    wanted = [
-        ratio(of.chips, goal.chips),
-        None,
-        *(ratio(total(sides, n), total([goal], n)) for n in ("chip", "system", "facility")),
-        ratio(_cabinets(sides), _cabinets([goal])),
-        ratio(_middle(sides), _middle([goal])),
-    ]
-    return ["" if value is None else f"x {digits(value, 2)}" for value in wanted]
-
-
-def total(sides: Sequence[Side], name: str) -> float | None:
-    """W of all sides; ``None`` where one is not known."""
-    found = [getattr(one.power, name) for one in sides]
-    return None if None in found else float(sum(found))
-
-
-def _cabinets(sides: Sequence[Side]) -> float | None:
-    found = [one.cabinets for one in sides]
-    return None if None in found else sum(c for c in found if c is not None)
-
-
-def _sum(sides: Sequence[Side], name: str, end: int) -> float | None:
-    found = [getattr(one, name) for one in sides]
-    return None if None in found else float(sum(value[end] for value in found))
-
-
-def _middle(sides: Sequence[Side]) -> float | None:
-    low, high = _sum(sides, "price", 0), _sum(sides, "price", 1)
-    return None if low is None or high is None else (low + high) / 2
-
-
-def _watts(sides: Sequence[Side], name: str) -> str:
-    """Power; with ~ before it where that of a chip is a guess."""
-    value = total(sides, name)
-    if value is None:
-        return "not known"
-    field = "chip_power" if name == "chip" else "busy_power"
-    return ("~" if any(field in one.guessed for one in sides) else "") + amount(value, "W")
-
-
-def _layouts(found: Found) -> Table:
-    from skep.cli.tables import table
-
-    right = ("TOKENS/s PER CHIP", "PROGRESS", "SPARES")
-    serving = all(training is None for training in found.trainings)
-    columns = right[:1] if serving else right
-    made = table("KIND", "MEASURED", *columns, "LAYOUT", right=columns)
-    for one, training in zip(_sides(found.match), found.trainings, strict=True):
-        failing: tuple[str, ...] = ()
-        if training is not None:
-            good = training.goodput
-            failing = (f"{good.share:.0%}", f"{good.spares:,}")
-        each = digits(one.rate / one.chips)
-        made.add_row(one.chip.kind, one.status, each, *failing, one.layout)
-    return made
-
-
 def series(ask: Ask, found: Found) -> Sequence[tuple[str, Sequence[Point]]]:
     """Of each kind: throughput and power against the number of chips."""
     made: dict[str, Sequence[Point]] = {}
-    for one, training in zip(_sides(found.match), found.trainings, strict=True):
+    for one, training in zip(matchtext.sides(found.match), found.trainings, strict=True):
         if one.chip.kind in made:
             continue
         if training is None:

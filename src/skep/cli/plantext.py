@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -26,22 +27,27 @@ SMALL = 0.005  # parts below this share of the step are not worth a line
 NOT_KNOWN = "not known"
 
 
-def rows(lines: Iterable[tuple[str, str]]) -> Text:
-    """Names and values, one a line."""
-    text = Text()
+def rows(lines: Iterable[tuple[str, str]]) -> Table:
+    """Names and values, one a line; long values go on below themselves."""
+    made = Table.grid(padding=(0, 1, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
     for name, value in lines:
-        text.append(f"{name:<14}", style="dim")
-        text.append(value + "\n")
-    return text
+        made.add_row(name, value)
+    return made
 
 
-def training_text(model: Model, plan: Training, under: Conditions, fleet: str) -> Text:
+def training_text(
+    model: Model, plan: Training, under: Conditions, fleet: str
+) -> tuple[RenderableType, ...]:
     """The answer: what, how fast, how sure, how long, how much."""
-    text = Text()
-    text.append(f"{model.workload.name} on {fleet}", style="bold")
-    text.append(f"  ({status_words(plan)})\n")
-    text.append_text(rows(_lines(model, plan, under)))
-    return text
+    head = heading(f"{model.workload.name} on {fleet}", status_words(plan))
+    return (head, rows(_lines(model, plan, under)), "")
+
+
+def heading(what: str, status: str) -> Text:
+    """What was planned, and how far it was measured."""
+    return Text.assemble((what, "bold"), f"  ({status})")
 
 
 def status_words(plan: Training) -> str:

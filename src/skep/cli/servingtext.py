@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from skep.cli.plantext import GIGA, NOT_KNOWN, power_words, rows
+from skep.cli.plantext import GIGA, NOT_KNOWN, heading, power_words, rows
 from skep.cli.tables import table
 from skep.files.workload import Model
 from skep.planner.bill import Prices
@@ -21,13 +21,12 @@ LIMITS = {
 }
 
 
-def serving_text(model: Model, plan: Serving, prices: Prices, fleet: str) -> Text:
+def serving_text(
+    model: Model, plan: Serving, prices: Prices, fleet: str
+) -> tuple[RenderableType, ...]:
     """The answer: how it runs, how fast, how sure, how much."""
-    text = Text()
-    text.append(f"{model.workload.name} served by {fleet}", style="bold")
-    text.append(f"  ({plan.chosen.instance.status})\n")
-    text.append_text(rows(_lines(plan, prices)))
-    return text
+    head = heading(f"{model.workload.name} served by {fleet}", plan.chosen.instance.status)
+    return (head, rows(_lines(plan, prices)), "")
 
 
 def _lines(plan: Serving, prices: Prices) -> list[tuple[str, str]]:

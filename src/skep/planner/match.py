@@ -17,13 +17,17 @@ from skep.planner.unknown import Filled
 
 NODE = 8
 MOST = 4_194_304
+CABINET_FLOOR = (2.5, 6.25)
+"""m2 of a cabinet with its aisles: 0.6 m wide in rows 2.4 m apart, and a share of what cools and
+feeds it (an assumption); and what Huawei tells of Atlas 950 (1,000 m2 for 160)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """One side of a match: ``chips`` of a kind that do ``rate`` tokens/s, low and high around it.
 
-    ``layout`` in words. ``cabinets`` and ``price`` (low, high, USD) are ``None`` if nobody knows.
+    ``layout`` in words. ``cabinets``, ``floor`` and ``price`` (low, high, USD) are ``None`` if
+    nobody knows.
     """
 
     chip: Chip
@@ -36,6 +40,7 @@ class Side:
     power: Power
     cabinets: float | None
     price: tuple[float, float] | None
+    floor: tuple[float, float] | None = None  # m2, low and high; alike where it is published
     gaps: tuple[str, ...] = ()
     guessed: frozenset[str] = frozenset()  # fields of the chip that are not published
     busy: float = 1.0
@@ -157,6 +162,7 @@ def side(
         power=power(chip, chips, busy, prices),
         cabinets=_cabinets(chip.kind, chips, systems),
         price=(sold * chips, sold * chips) if sold is not None else _price(chip, chips),
+        floor=_floor(chip.kind, chips, systems),
         gaps=gaps,
         guessed=guessed,
         busy=busy,
@@ -175,6 +181,18 @@ def _cabinets(kind: str, chips: int, systems: Mapping[str, System]) -> float | N
         assert system.cabinets
         return float(ceil(chips / system.chips * system.cabinets))
     return None
+
+
+def _floor(kind: str, chips: int, systems: Mapping[str, System]) -> tuple[float, float] | None:
+    """m2: as a system of the kind is told to take, else so much per cabinet (``CABINET_FLOOR``)."""
+    for system in _system_of(kind, systems):
+        each = system.per_chip(system.floor)
+        if each is not None:
+            return each * chips, each * chips
+    cabinets = _cabinets(kind, chips, systems)
+    if cabinets is None:
+        return None
+    return cabinets * CABINET_FLOOR[0], cabinets * CABINET_FLOOR[1]
 
 
 def _sold(kind: str, systems: Mapping[str, System]) -> float | None:
