@@ -41,7 +41,7 @@ def test_a_few_jobs_bring_the_error_below_ten_percent(pool: Run, tmp_path: Path)
     file.write_text(JOB)
 
     def predicted(batch: int) -> tuple[float, int]:
-        told = pool(*MODEL, "--on", "2xcpu-core", "--batch", str(batch), "--learned", "--json")
+        told = pool(*MODEL, "--on", "2xcpu-core", "--batch", str(batch), "--json")
         assert told.returncode == 0, told.stderr
         found = json.loads(told.stdout)
         return found["step_s"], found["learnt"]["same_layout"]

@@ -14,7 +14,13 @@ def _option(name: str, text: str, panel: str = "Options") -> object:
     return typer.Option(name, help=text, show_default=False, rich_help_panel=panel)
 
 
-On = Annotated[Text, _option("--on", "Chips: 16384xh100-sxm, or a system of `skep systems`.")]
+On = Annotated[
+    Text,
+    _option("--on", "Chips: 16384xh100-sxm, a system of `skep systems`, or A+B for both together."),
+]
+InPool = Annotated[
+    Path | None, _option("--pool", "The sites of a pool file: their chips, links, power, prices.")
+]
 Match = Annotated[Text, _option("--match", "The chips or the system to match.")]
 With = Annotated[
     list[str] | None,
@@ -57,5 +63,9 @@ Calibration = Annotated[
     Path | None, _option("--calibration", "What `skep plan calibrate RUNS --json` printed.")
 ]
 Learned = Annotated[
-    bool, _option("--learned", "Correct by what jobs of this pool measured (--server, --home).")
+    bool | None,
+    _option(
+        "--learned/--no-learned",
+        "Correct by what jobs of your pool measured (--server, --home): done where there is one.",
+    ),
 ]

@@ -33,8 +33,9 @@ class Correction:
         if not self.same_chip:
             return "nothing measured on this kind of chip"
         return (
-            f"x {self.factor:.3g}, learnt from {self.same_chip} runs on this kind of chip, "
-            f"{self.same_model} of this model, {self.same_layout} of them in this layout"
+            f"step x {self.factor:.3g} ({self.factor - 1.0:+.1%}), from {self.same_chip} measured "
+            f"runs on this kind of chip, {self.same_model} of this model, {self.same_layout} of "
+            "them in this layout; --no-learned leaves it out"
         )
 
 
