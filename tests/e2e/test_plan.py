@@ -11,8 +11,16 @@ from skep.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "examples/models"
+POOL = str(ROOT / "examples/pool.yaml")
 ON = ["--on", "64xh100-sxm"]
 Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def no_pool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing was learnt yet."""
+    monkeypatch.setenv("SKEP_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SKEP_SERVER", raising=False)
 
 
 def told(capture: Capture, *words: str) -> str:
@@ -103,9 +111,54 @@ def test_a_match(capsys: Capture) -> None:
     assert points[-1]["chips"] > 990_000
     assert points[-1]["one_job"] < points[-1]["many_sites"] < points[-1]["whole"]
     assert points[-1]["spares"] > points[0]["spares"] > 0
-    assert "times as many" in told(capsys, *words)
+    assert first["times"]["floor"] > 1
+    assert first["times"]["price"] > 0
+    text = told(capsys, *words)
+    assert f"{first['chips']} (×" in text
+    assert "floor" in text
     both = data(capsys, "llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c+h20")
     assert [s["chip"] for s in both["alternatives"][0]["sides"]] == ["ascend-910c", "h20"]
+
+
+def test_two_kinds_together(capsys: Capture, tmp_path: Path) -> None:
+    words = ["llama-3-8b", "--on", "256xh100-sxm+512xascend-910b2"]
+    found = data(capsys, *words)
+    assert [part["chip"] for part in found["parts"]] == ["h100-sxm", "ascend-910b2"]
+    assert found["tokens_per_s_low"] < found["tokens_per_s"] < found["tokens_per_s_high"]
+    assert sum(part["sequences"] for part in found["parts"]) == found["global_batch"]
+    alone = data(capsys, "llama-3-8b", "--on", "256xh100-sxm")["tokens_per_s"]
+    assert alone < found["tokens_per_s"]
+    slow = data(capsys, *words, "--link", "100 Mbit/s")
+    assert slow["tokens_per_s"] < found["tokens_per_s"]
+    assert "shared by speed" in told(capsys, *words, "--plot", str(tmp_path / "mix.svg"))
+    assert (tmp_path / "mix.svg").stat().st_size > 3000
+
+
+SITES = """
+sites:
+  - {name: a, pools: [{chip: h100-sxm, nodes: 32, chips_per_node: 8}],
+     power: {cap: 200 kW, pue: 1.1, supply: {grid: {price: 40, carbon: 20}}}}
+  - {name: b, pools: [{chip: ascend-910b2, nodes: 32, chips_per_node: 8}]}
+  - {name: c, pools: [{chip: h20, nodes: 4, chips_per_node: 8}]}
+links:
+  - {between: [a, b], bandwidth: 100 Gbit/s, rtt: 20ms}
+  - {between: [a, c], bandwidth: 1 Mbit/s, rtt: 20ms}
+  - {between: [b, c], bandwidth: 1 Mbit/s, rtt: 20ms}
+"""
+
+
+def test_the_sites_of_a_pool_file(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_text(SITES)
+    found = data(capsys, "llama-3-8b", "--pool", str(file))
+    assert [part["site"] for part in found["parts"]] == ["a", "b"]
+    assert found["left_out"][0]["site"] == "c"
+    assert found["parts"][0]["chips"] == 128  # of 256: 142 are below the cap
+    assert found["link_bit_s"] == 100e9
+    assert found["parts"][0]["bill"]["electricity_usd"] > 0
+    text = told(capsys, "llama-3-8b", "--pool", str(file))
+    assert "left out: c h20 (32): over 0.001 Gbit/s the whole would be" in text
+    assert "(the knee)" in text
 
 
 def test_a_slow_link_between_the_kinds_takes_more_chips(capsys: Capture) -> None:
@@ -145,8 +198,8 @@ def test_calibrate(capsys: Capture, tmp_path: Path) -> None:
 
 
 BAD = [
-    (["llama-3-8b"], "--on: got None; allowed: either --on CHIPS or --match"),
-    (["llama-3-8b", *ON, "--match", "8xh20"], "either --on"),
+    (["llama-3-8b"], "--on: got None; allowed: one of --on CHIPS, --pool FILE"),
+    (["llama-3-8b", *ON, "--match", "8xh20"], "one of --on"),
     (["llama-3-8b", "--match", "8xh20"], "--with: got None"),
     (["llama-3-8b", *ON, "--with", "h20"], "--with: got 'h20'; allowed: only together"),
     (["llama-3-8b", "--on", "64xh100"], "did you mean 'h100-sxm'?"),
@@ -180,7 +233,16 @@ BAD = [
     (["llama-3-8b", *ON, "--layout", "tq=4"], "--layout: got 'tq=4'; allowed: tp, pp"),
     (["llama-3-8b", *ON, "--layout", "recompute=most"], "recompute = none, selective"),
     (["llama-3-8b", *ON, "--stack", "megatron-cor"], "did you mean 'megatron-core'?"),
-    (["llama-3-8b", "--on", "8xh20+8xh100-sxm"], "allowed: one kind of chip; several kinds"),
+    (["llama-3-8b", "--on", "8xh20+8xh100"], "did you mean 'h100-sxm'?"),
+    (["llama-3-8b", "--on", "8xh20+8xh100-sxm", "--serve"], "kinds serve by themselves"),
+    (
+        ["llama-3-8b", "--on", "64xh20+63xh100-sxm", "--sites", "2", "--link", "1 Gbit/s"],
+        "2 sites can share alike",
+    ),
+    (["llama-3-8b", "--pool", "missing.yaml"], "missing.yaml"),
+    (["llama-3-8b", "--pool", POOL, "--link", "1 Gbit/s"], "--link: got '1 Gbit/s'; allowed: w"),
+    (["llama-3-8b", "--pool", POOL, "--serve"], "allowed: without --serve"),
+    (["llama-3-8b", "--pool", POOL, *ON], "allowed: one of --on CHIPS, --pool FILE"),
     (["llama-3-8b", *ON, "--serve", "--sites", "2", "--link", "1 Gbit/s"], "--sites: got 2"),
     (["calibrate"], "RUNS: got None"),
     (["llama-3-8b", "x.csv", *ON], "RUNS: got 'x.csv'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from skep.cli.catalogue import Chips
 from skep.cli.options import AsJson, Home, Server
 from skep.errors import InputError
 from skep.planner.goodput import RATES
+
+if TYPE_CHECKING:
+    from skep.cli.plansaid import Said
 
 
 def plan(
@@ -26,6 +29,7 @@ def plan(
         Path | None, typer.Argument(metavar="[RUNS]", help="calibrate: measured runs, CSV.")
     ] = None,
     on: opt.On = None,
+    pool: opt.InPool = None,
     match: opt.Match = None,
     against: opt.With = None,
     serve: opt.Serve = False,
@@ -56,7 +60,7 @@ def plan(
     layout: opt.Fixed = None,
     stack: opt.Stack = None,
     calibration: opt.Calibration = None,
-    learned: opt.Learned = False,
+    learned: opt.Learned = None,
     server: Server = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -95,27 +99,45 @@ def plan(
         precision=precision,
         serve=serve,
         top=top,
-        runs=planning.measured(server, home) if learned else (),
+        runs=() if learned is False else planning.measured(server, home, bool(learned)),
         tools=planning.tools(calibration, stack, only),
         only=only,
         exact=batch is not None,
     )
-    _check(on, match, against)
-    if serve and sites > 1:
-        raise InputError("--sites", sites, "allowed: 1 with --serve (sites serve by themselves)")
+    _check(on, pool, match, against)
+    _check_sites(serve, pool, said)
     if on is not None:
         shown = planning.plan_on(ask, on)
+    elif pool is not None:
+        shown = planning.plan_pool(ask, pool)
     else:
         assert match is not None
         shown = planning.plan_match(ask, match, against or [])
     planning.present(shown, plot, as_json)
 
 
-def _check(on: str | None, match: str | None, against: list[str] | None) -> None:
-    if (on is None) == (match is None):
-        got = None if on is None else f"{on} and {match}"
-        raise InputError("--on", got, "allowed: either --on CHIPS or --match CHIPS --with KIND")
+def _check(on: str | None, pool: Path | None, match: str | None, against: list[str] | None) -> None:
+    given = [str(one) for one in (on, pool, match) if one is not None]
+    if len(given) != 1:
+        allowed = "allowed: one of --on CHIPS, --pool FILE, and --match CHIPS --with KIND"
+        raise InputError("--on", " and ".join(given) or None, allowed)
     if match is not None and not against:
         raise InputError("--with", None, "allowed: chip kinds to match it with (required)")
-    if on is not None and against:
+    if match is None and against:
         raise InputError("--with", ", ".join(against), "allowed: only together with --match")
+
+
+def _check_sites(serve: bool, pool: Path | None, said: Said) -> None:
+    if serve and said.sites > 1:
+        allowed = "allowed: 1 with --serve (sites serve by themselves)"
+        raise InputError("--sites", said.sites, allowed)
+    if pool is None:
+        return
+    if serve:
+        raise InputError("--pool", str(pool), "allowed: without --serve (sites serve alone)")
+    for option, value in (
+        ("--sites", said.sites if said.sites > 1 else None),
+        ("--link", said.link),
+    ):
+        if value is not None:
+            raise InputError(option, value, "allowed: without --pool (the file has its own)")

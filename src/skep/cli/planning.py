@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skep.errors import InputError
+from skep.errors import InputError, SkepError
 from skep.files.chipfile import load_chips as load_chips
 from skep.files.fleet import Fleet, parse_fleet
 from skep.files.workload import Model, load_model
@@ -76,12 +76,24 @@ def systems() -> dict[str, System]:
     return catalogue.systems()
 
 
-def measured(server: str | None, home: Path | None) -> Sequence[Measured]:
-    """What the runs of a pool measured, so far as it is kept."""
-    from skep.cli.connect import connect
+def measured(server: str | None, home: Path | None, needed: bool) -> Sequence[Measured]:
+    """What the runs of a pool measured, so far as it is kept.
 
-    with connect(server, home) as client:
-        return client.measured()
+    Unless it is ``needed``, a plan is made without where there is no pool; it says so where a pool
+    was named and does not answer.
+    """
+    from skep.cli.connect import connect
+    from skep.cli.output import note
+
+    try:
+        with connect(server, home, patience=5.0 if needed else 0.0) as client:
+            return client.measured()
+    except SkepError as error:
+        if needed:
+            raise
+        if server:
+            note(f"nothing learnt: {error}")
+        return ()
 
 
 def tools(
@@ -119,10 +131,21 @@ def tools(
 def plan_on(ask: Ask, on: str) -> Shown:
     """The answer to ``--on``."""
     if "+" in on:
-        allowed = "allowed: one kind of chip; several kinds together: --match CHIPS --with A+B"
-        raise InputError("--on", on, allowed)
+        from skep.cli import planmixing
+
+        if ask.serve:
+            allowed = "allowed: one kind of chip (kinds serve by themselves: their speeds add up)"
+            raise InputError("--on", on, allowed)
+        return planmixing.planned(ask, planmixing.of_fleets(ask, on))
     fleet = parse_fleet(on, ask.chips, systems(), "--on")
     return _serving(ask, fleet) if ask.serve else _training(ask, fleet)
+
+
+def plan_pool(ask: Ask, path: Path) -> Shown:
+    """The answer to ``--pool``."""
+    from skep.cli import planmixing
+
+    return planmixing.planned(ask, planmixing.of_pool(ask, path))
 
 
 def _serving(ask: Ask, fleet: Fleet) -> Shown:
@@ -148,7 +171,7 @@ def _serving(ask: Ask, fleet: Fleet) -> Shown:
 
     return Shown(
         (
-            servingtext.serving_text(ask.model, plan, prices, named(fleet)),
+            *servingtext.serving_text(ask.model, plan, prices, named(fleet)),
             servingtext.ways(plan),
             "",
             servingtext.cells(plan),
@@ -177,7 +200,7 @@ def _training(ask: Ask, fleet: Fleet) -> Shown:
 
     return Shown(
         (
-            plantext.training_text(ask.model, plan, ask.under, named(fleet)),
+            *plantext.training_text(ask.model, plan, ask.under, named(fleet)),
             plantext.breakdown(plan),
             "",
             *((others, "") if others else ()),
