@@ -113,12 +113,12 @@ def count(ledger: Ledger, ask: Ask, columns: Columns, rows: Ints, sites: Ints, c
     """Count ``chips`` of ``rows`` against quotas and the queue's part."""
     if "+" not in ask.kind:
         ledger.limits.take(ask.queue, ask.kind, sites, chips)
-        ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()))
+        ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()), ask.rates)
         return
     for row, site, some in zip(rows.tolist(), sites.tolist(), chips.tolist(), strict=True):
         kind = columns.kinds[row]
         ledger.limits.take(ask.queue, kind, np.array([site]), np.array([some]))
-        ledger.tree.charge(ask.queue, kind, some)
+        ledger.tree.charge(ask.queue, kind, some, ask.rates)
 
 
 def shares_of(board: Board, ask: Ask, choice: Choice) -> tuple[Share, ...]:
