@@ -5,7 +5,7 @@ What is decided is kept as a few numbers per job, and becomes shares when it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, overload
 
@@ -199,15 +199,22 @@ def _reason(board: Board, columns: Columns, ask: Ask, choice: Choice) -> str:
 
 
 class Lazy(Sequence[Item], Generic[Item]):
-    """A sequence that is made when it is first read; equal to any sequence of the same items."""
+    """A sequence that is made when it is first read; equal to any sequence of the same items.
 
-    def __init__(self, count: int, make: Callable[[], Iterator[Item]]) -> None:
+    ``make`` is not a method of an heir: a plan that holds itself would stay until the collector
+    comes, with all that it was made from. An heir says how in ``_made``.
+    """
+
+    def __init__(self, count: int, make: Callable[[], Iterable[Item]] = tuple) -> None:
         self._count, self._make = count, make
         self._items: tuple[Item, ...] | None = None
 
+    def _made(self) -> Iterable[Item]:
+        return self._make()
+
     def _all(self) -> tuple[Item, ...]:
         if self._items is None:
-            self._items = tuple(self._make())
+            self._items = tuple(self._made())
         return self._items
 
     def __len__(self) -> int:
