@@ -13,7 +13,7 @@ from skep.train.checkpoint import Checkpoint
 from skep.train.exchange import Exchange
 from skep.train.flat import FlatModel
 from skep.train.flops import StepFlops, estimate
-from skep.train.fragments import cuts, digest_of, fragments_for
+from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
 from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
@@ -48,7 +48,8 @@ class Run:
         self._progress = Progress(chosen.progress_file if ranks.first else "")
         self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
         self._exchange: Exchange | None = None
-        self._ranges = cuts(self._flat.length, chosen.fragments or fragments_for(self._flat.length))
+        count = chosen.fragments or fragments_for(self._flat.length)
+        self._ranges = cuts(self._flat.length, count)
         self._replicas: Replicas | None = None
         self._pacer: Pacer | None = None
         self._flops = StepFlops()
@@ -163,6 +164,7 @@ class Run:
         self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
         if not chosen.alone:
             self._exchange = Exchange(chosen, states, signature, self._tell)
+            self._tell(why_fragments(self._flat.length, chosen.fragments))
             self._exchange.start()
             self._wait_for_peers(self._exchange, now + chosen.start_wait)
             self._adopt(self._exchange.states)
@@ -202,7 +204,7 @@ class Run:
             return
         now = time.monotonic()
         newest = self._exchange.states if self._exchange is not None else ()
-        changed = self._replicas.changed(newest) if self._replicas is not None and newest else []
+        changed = self._due(newest, now)
         tokens, indices = self._agree(now, changed)
         self._meter.step(tokens, now)
         if self._replicas is not None:
@@ -214,6 +216,12 @@ class Run:
         self._meter.exchange_s += time.monotonic() - now
         self._look_after(time.monotonic())
         self._pace()
+
+    def _due(self, newest: Sequence[OuterState], now: float) -> list[int]:
+        """Fragments with new anchors that are to be applied now."""
+        if self._replicas is None or self._exchange is None:
+            return []
+        return self._replicas.due(newest, now, self._exchange.patience_s)
 
     def _agree(self, now: float, changed: list[int]) -> tuple[int, list[int]]:
         """Site-wide tokens of this step, and the fragments with new anchors, on every rank."""
@@ -267,7 +275,8 @@ class Run:
         for index, wanted in exchange.wanted.items():
             if replicas is None or wanted.base != replicas.states[index].digest:
                 continue
-            part = replicas.part(index, time.monotonic())
+            now = time.monotonic()
+            part = replicas.part(index, now) if wanted.final else replicas.answer(index, now)
             if part is None:
                 self._tell("the local parameters are not finite: back to the anchor")
                 replicas.drop(index)
