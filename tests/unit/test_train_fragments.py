@@ -88,6 +88,15 @@ def test_fragments_are_called_although_the_first_ones_rounds_stand_still():
     assert network.sites["a"].fragments.states[1].round >= before + 3
 
 
+def test_the_gain_of_joining_is_told_once_it_is_known():
+    network = Network("a", "b", "c", count=3)
+    network.run(8.0)
+    for site in network.sites.values():
+        assert site.fragments.gauge.speed_up == pytest.approx(1.0, abs=0.02)  # all do the same
+        told = [text for text in site.told if "joining sites helps little" in text]
+        assert len(told) == 1
+
+
 def replicas(count=3):
     flat = FlatModel(torch.nn.Linear(2, 3, bias=False))
     ranges = cuts(flat.length, count)

@@ -70,6 +70,11 @@ class Exchange:
         return self._rounds.chosen
 
     @property
+    def gain(self) -> float | None:
+        """Rounds alone of the largest site that a common round is worth (``gauge``)."""
+        return self._rounds.gauge.speed_up
+
+    @property
     def patience_s(self) -> float:
         """Seconds for which fragments of one snapshot that have come wait for the others."""
         return DELAY_SHARE * self.chosen.interval_s if self.chosen is not None else 0.0

@@ -18,6 +18,7 @@ import torch
 
 from skep.train.choice import Chosen, Known, choose
 from skep.train.frames import Kind, Message
+from skep.train.gauge import Gauge
 from skep.train.lead import Options
 from skep.train.member import Member
 from skep.train.outer import OuterState
@@ -26,6 +27,7 @@ from skep.train.rounds import Rounds
 
 BEAT_S = 0.5
 CHOOSE_S = 1.0
+GAIN_S = 60.0  # for which the gauge must say something else before that is told
 SMALLEST = 100_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
 USUAL, MOST = 8, 48
@@ -80,6 +82,7 @@ class Fragments:
         self.chosen: Chosen | None = None
         self._options, self._chosen_at = options, 0.0
         self._told_choice: Chosen | None = None
+        self.gauge, self._told_gain, self._gauged_at = Gauge(), "", now
         self._parameters = sum(state.anchor.numel() for state in states)
         self._told: dict[str, dict[int, str]] = {}
         self._beaten = 0.0
@@ -187,10 +190,21 @@ class Fragments:
             self._beat(now)
         if self.chosen is None or now - self._chosen_at >= CHOOSE_S:
             self._choose(now)
+            self._tell_gain(now)
         for rounds in self.rounds:
             rounds.wave, rounds.receiving = self.rounds[0].called_last, self.receiving
             rounds.tick(now)
         self._collect(now)
+
+    def _tell_gain(self, now: float) -> None:
+        """Once it is known, then whenever it was something else for ``GAIN_S``."""
+        text = self.gauge.said()
+        kind = text.partition(":")[0]
+        if kind == self._told_gain:
+            self._gauged_at = now
+        elif text and (not self._told_gain or now - self._gauged_at >= GAIN_S):
+            self._told_gain = kind
+            self.events.append(text)
 
     def _choose(self, now: float) -> None:
         """Codec and interval by the link and the step, as they are now."""
@@ -231,6 +245,9 @@ class Fragments:
             self.outbox += outbox
             events, rounds.events = rounds.events, []
             self.events += events
+            found, rounds.moments = rounds.moments, []
+            for moments in found:
+                self.gauge.take(moments)
         if any(rounds.news for rounds in self.rounds):
             self._beat(now)
 

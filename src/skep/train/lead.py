@@ -14,6 +14,7 @@ import torch
 
 from skep.train.choice import AUTO, DELAY_SHARE, Bounds, Chosen, Known, choose
 from skep.train.codec import EXACT, codec, last_codec
+from skep.train.gauge import moments
 from skep.train.guard import Guard
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
 from skep.train.parts import Part, Result, fits
@@ -152,7 +153,8 @@ class Lead:
             {site: float(part.tokens) for site, part in parts.items()},
         )
         new, result = self._apply(state, average, parts, outer, members)
-        return new, replace(result, refused=refused)
+        common = () if self.codec == "sparse" else moments(parts) or ()
+        return new, replace(result, refused=refused, moments=tuple(common))
 
     def _apply(
         self,

@@ -44,6 +44,7 @@ def stats_of(
         "codec": chosen.codec if chosen is not None else None,
         "interval_s": round(chosen.interval_s, 3) if chosen is not None else None,
         "chosen_because": dict(chosen.why) if chosen is not None else {},
+        "gain": exchange.gain if exchange is not None else None,
         "step_s": meter.step_s,
         "paced_step_s": pacer.step_s if pacer is not None else None,
         "steps_over_pace": round(pacer.over_share, 4) if pacer is not None else None,

@@ -13,6 +13,7 @@ from typing import Any
 from skep.train.choice import Chosen
 from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
+from skep.train.gauge import Moments
 from skep.train.lead import Lead, Options
 from skep.train.member import Member
 from skep.train.outer import PLAIN, OuterState, outer_step
@@ -57,6 +58,7 @@ class Rounds(Standing):
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.closed: list[dict[str, Any]] = []  # one record for each round that was applied
+        self.moments: list[Moments] = []  # of the same rounds
         self._lead = Lead(options, index, count, since=now)
         self._leading_since: float | None = None
         self._last_leader = ""
@@ -210,6 +212,7 @@ class Rounds(Standing):
         self.events += [f"an update of {s} is kept out: {why}" for s, why in result.refused.items()]
         self.refused = result.refused.get(self.me.site, "")
         self._shared = self._shared or len(result.merged) > 1
+        self.moments += [Moments(*result.moments)] if result.moments else []
         self._announced = result.digest
         self.closed.append(result.record(state, took, now - self._applied))
         self._adopt(state, now)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from skep.train.checkpoint import Checkpoint
+from skep.train.data import values_of
 from skep.train.exchange import Exchange
 from skep.train.flat import FlatModel
 from skep.train.flops import StepFlops, estimate
@@ -95,7 +96,7 @@ class Run:
     def data(self, loader: Iterable[T]) -> Iterator[T]:
         """The batches of ``loader``, counting the values of the first tensor in each."""
         for batch in loader:
-            self._step_tokens += _count(batch)
+            self._step_tokens += values_of(batch)
             yield batch
 
     def log(self, **values: Any) -> None:
@@ -394,13 +395,3 @@ class Run:
             states, pending = self._replicas.states, self._replicas.pending
             inner = optimizer_bytes(self._optimizer)
             self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner), now)
-
-
-def _count(batch: object) -> int:
-    """Values in the first tensor of a batch (a tensor, a sequence or a mapping); 0 without one."""
-    if isinstance(batch, torch.Tensor):
-        return batch.numel()
-    items = batch.values() if isinstance(batch, dict) else batch
-    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
-        return 0
-    return next((count for count in map(_count, items) if count), 0)
