@@ -10,7 +10,8 @@ Eligible are rows with a layout, a batch and a step time. Not eligible, and why:
 - one TPU row with a layout: nothing to hold out;
 - layouts that do not divide (chips != tp pp dp cp, batch, heads).
 
-ModelLink's layouts are of the script at that commit, not provably of the run (trap b); they stay.
+ModelLink's layouts are of the script at that commit, not provably of the run (trap b); they stay,
+with what those scripts say beyond the table's columns (``SCRIPTS``).
 NVFP4 or FP8 (trap d) is taken as the table says. Where a source leaves the micro-batch open, 1 to 8
 are tried, and where it does not tell whether the pipeline is interleaved, stages that divide: the
 fastest by the model counts. Recomputation that is not told is none; memory of such rows is not
@@ -24,6 +25,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skep.model.workload import Experts, Latent, Precision, Workload
 from skep.planner.layout import Layout
@@ -274,11 +276,24 @@ def _usual_stack(row: dict[str, str]) -> str:
     return "megatron-2021" if row["dtype"] == "fp16" else "megatron-core"
 
 
+SCRIPTS: dict[tuple[str, int], dict[str, Any]] = {
+    ("Qwen1.5 110B", 8192): {"uneven": True},  # --num-layer-list 7,8,9,10,11,11,12,12
+    ("Qwen2.5 32B", 32768): {"uneven": True},  # --num-layer-list 11,13,19,21
+    # --recompute-method block with more layers than a stage has; attention goes to the host
+    ("Mixtral 8x22B", 32768): {"recompute": "full"},
+    # four sequences cannot fit; the script's next version has one
+    ("Qwen2.5 3B", 32768): {"micro_batch": 1},
+}
+"""What ModelLink's scripts say beyond the table (its repository, examples/mcore, October 2024)."""
+
+
 def _layouts(row: dict[str, str], work: Workload) -> Iterator[Layout]:
     tp, pp, cp = int(row["tp"]), int(row["pp"]), int(row["cp"] or 1)
     dp = int(row["n_chips"]) // (tp * pp * cp)
     family = _family(row)
-    micros = [int(row["micro_batch"])] if row["micro_batch"] else [1, 2, 4, 8]
+    script = SCRIPTS.get((row["model"], int(row["seq_len"])), {}) if family == "ModelLink" else {}
+    told_micro = script.get("micro_batch", row["micro_batch"])
+    micros = [int(told_micro)] if told_micro else [1, 2, 4, 8]
     told = row["virtual_stages"] or ("1" if row["notes"].startswith("1F1B") else "")
     virtuals = [int(told)] if told else _virtuals(work, pp, family)
     if dp < 1 or tp * pp * cp * dp != int(row["n_chips"]):
@@ -295,7 +310,8 @@ def _layouts(row: dict[str, str], work: Workload) -> Iterator[Layout]:
                 ep=int(row["ep"] or 1),
                 virtual=virtual,
                 micro_batch=micro,
-                recompute=_recompute(row, family),
+                recompute=script.get("recompute", _recompute(row, family)),
+                uneven=script.get("uneven", False),
                 zero=_zero(row["zero"]),
                 sequence_parallel=_sequence_parallel(row, family),
                 overlap_tp=_overlap_tp(row, family),

@@ -110,6 +110,7 @@ def test_a_tensor_degree_that_splits_no_heads_is_named() -> None:
         (Layout(pp=16), r"layout.pp x layout.virtual: got 16; allowed: at most the 8 layers"),
         (Layout(virtual=2), r"layout.virtual: got 2; allowed: 1 without"),
         (Layout(zero=4), r"layout.zero"),
+        (Layout(uneven=True), r"layout.uneven: got True; allowed: in a pipeline"),
         (Layout(ep=2, dp=2), r"layout.ep: got 2; allowed: 1 for a model without experts"),
         (Layout(micro_batch=-1), r"layout.micro_batch: got -1; allowed: 1 or more"),
         (Layout(cp=3), r"layout.cp"),
@@ -129,8 +130,39 @@ def test_the_number_of_chips_must_be_the_layouts() -> None:
 
 def test_the_space_counts_what_means_the_same_once() -> None:
     alone = Constraints(tp=(1,), pp=(1,), cp=(1,), micro_batch=(1,))
-    # One chip: 4 ways to recompute, 2 offloads of the optimizer, activations only with "full".
-    assert count(SMALL, 1, alone) == (3 + 2) * 2
+    # One chip: 4 ways to recompute, the optimizer and the parameters here or not, activations only
+    # with "full".
+    assert count(SMALL, 1, alone) == (3 + 2) * 2 * 2
+
+
+DEEP = SMALL.model_copy(update={"layers": 32, "seq_len": 4096, "global_batch": 64})
+
+
+def test_early_stages_may_have_fewer_layers_to_fit_at_the_price_of_time() -> None:
+    even = estimate(DEEP, CHIP, Layout(pp=8))
+    tight = replace(CHIP, memory=0.9 * even.memory_total)
+    assert not estimate(DEEP, tight, Layout(pp=8)).fits
+    found = estimate(DEEP, tight, Layout(pp=8, uneven=True))
+    assert found.fits
+    assert found.step > even.step
+    roomy = estimate(DEEP, CHIP, Layout(pp=8, uneven=True))
+    assert roomy.step == pytest.approx(even.step, rel=1e-6)  # nothing to gain: it stays even
+
+
+def test_parameters_on_the_host_free_memory_and_cost_time_where_work_hides_little() -> None:
+    here, there = (
+        estimate(DEEP, CHIP, Layout(micro_batch=1, offload_parameters=o)) for o in (False, True)
+    )
+    assert there.memory["parameters"] < here.memory["parameters"]
+    assert there.memory["optimizer"] == here.memory["optimizer"]
+    assert there.step >= here.step
+
+
+def test_long_rings_cost_time_where_parameters_are_gathered_layer_by_layer() -> None:
+    slow = replace(CHIP, efficiency=replace(CHIP.efficiency, pieces=12.0))
+    wide = DEEP.model_copy(update={"global_batch": 512})
+    gathered = Layout(dp=512, zero=3, overlap_dp=False)
+    assert estimate(wide, slow, gathered).step > 1.5 * estimate(wide, CHIP, gathered).step
 
 
 def test_chips_that_do_not_help_are_left_alone() -> None:

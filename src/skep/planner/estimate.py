@@ -31,7 +31,7 @@ def estimate(
     shape, on, at = shape_of(work), machine_of(chip, work.dtype), Layouts.of(layout)
     parts, held = step(shape, on, at), memory(shape, on, at)
     seconds = _one(parts.total)
-    low, high = chip.efficiency.spread
+    low, high = chip.efficiency.band(work.moe is not None)
     peak = chip.peak(work.dtype) * layout.chips
     return Estimate(
         layout=layout,
@@ -77,11 +77,17 @@ def check(work: Workload, layout: Layout, n_chips: int | None = None) -> None:
     if layout.pp * layout.virtual > most:
         allowed = f"allowed: at most the {work.layers} layers"
         raise InputError("layout.pp x layout.virtual", layout.pp * layout.virtual, allowed)
-    if layout.virtual > 1 and layout.pp == 1:
-        raise InputError("layout.virtual", layout.virtual, "allowed: 1 without a pipeline (pp 1)")
+    _check_stages(layout)
     if layout.zero not in (0, 1, 2, 3):
         raise InputError("layout.zero", layout.zero, "allowed: 0, 1, 2 or 3")
     _check_experts(work, layout)
+
+
+def _check_stages(layout: Layout) -> None:
+    if layout.virtual > 1 and layout.pp == 1:
+        raise InputError("layout.virtual", layout.virtual, "allowed: 1 without a pipeline (pp 1)")
+    if layout.uneven and (layout.pp == 1 or layout.virtual > 1):
+        raise InputError("layout.uneven", True, "allowed: in a pipeline that is not interleaved")
 
 
 def _check_experts(work: Workload, layout: Layout) -> None:

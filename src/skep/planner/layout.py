@@ -20,7 +20,8 @@ class Layout:
 
     ``zero``: 0 nothing, 1 optimizer states, 2 and gradients, 3 and parameters are spread over the
     data-parallel chips (3 = FSDP). ``virtual``: stages per chip (interleaved pipeline). Overlaps
-    hide traffic behind work; what is offloaded lives in the host's memory.
+    hide traffic behind work; what is offloaded lives in the host's memory. ``uneven``: the first
+    stages have fewer layers, as they keep more micro-batches, so that all are equally full.
     """
 
     tp: int = 1
@@ -36,8 +37,10 @@ class Layout:
     overlap_tp: bool = False
     overlap_dp: bool = True
     overlap_pp: bool = True
+    uneven: bool = False
     offload_optimizer: bool = False
     offload_activations: bool = False
+    offload_parameters: bool = False
 
     @property
     def chips(self) -> int:
@@ -66,8 +69,10 @@ class Layouts:
     overlap_tp: Numbers
     overlap_dp: Numbers
     overlap_pp: Numbers
+    uneven: Numbers
     offload_optimizer: Numbers
     offload_activations: Numbers
+    offload_parameters: Numbers
 
     @classmethod
     def of(cls, layout: Layout) -> Layouts:
@@ -95,8 +100,10 @@ class Layouts:
             overlap_tp=bool(value("overlap_tp")),
             overlap_dp=bool(value("overlap_dp")),
             overlap_pp=bool(value("overlap_pp")),
+            uneven=bool(value("uneven")),
             offload_optimizer=bool(value("offload_optimizer")),
             offload_activations=bool(value("offload_activations")),
+            offload_parameters=bool(value("offload_parameters")),
         )
 
 

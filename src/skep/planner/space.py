@@ -1,8 +1,8 @@
 """The space of layouts of a workload on a number of chips, as arrays: no object per layout.
 
 Two parts: *meshes*, one line each (tp, pp, dp, cp, ep, virtual stages, micro-batch: what must
-divide), along the last axis; and *options*, an axis each (recomputation, ZeRO, sequence
-parallelism, overlaps, offloads). What depends on few options is computed few times.
+divide; stages even or not), along the last axis; and *options*, an axis each (recomputation, ZeRO,
+sequence parallelism, overlaps, offloads). What depends on few options is computed few times.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skep.errors import InputError
 from skep.model.workload import Workload
 from skep.planner.layout import RECOMPUTE, Layouts, Numbers, Recompute
 
-MESH = ("tp", "pp", "dp", "cp", "ep", "virtual", "micro_batch")
+MESH = ("tp", "pp", "dp", "cp", "ep", "virtual", "micro_batch", "uneven")
 ENDS = 2  # embedding and logits, each as good as a layer where layers do not divide evenly
 SHORTEST = 128  # tokens of a sequence on one chip below which context parallelism is not tried
 
@@ -32,6 +32,7 @@ class Constraints:
     ep: tuple[int, ...] | None = None
     virtual: tuple[int, ...] | None = None
     micro_batch: tuple[int, ...] | None = None
+    uneven: tuple[bool, ...] = (False, True)
     recompute: tuple[Recompute, ...] = RECOMPUTE
     zero: tuple[int, ...] = (0, 1, 2, 3)
     sequence_parallel: tuple[bool, ...] = (False, True)
@@ -40,6 +41,7 @@ class Constraints:
     overlap_pp: tuple[bool, ...] = (False, True)
     offload_optimizer: tuple[bool, ...] = (False, True)
     offload_activations: tuple[bool, ...] = (False, True)
+    offload_parameters: tuple[bool, ...] = (False, True)
 
 
 OPTIONS = tuple(f.name for f in fields(Constraints) if f.name not in MESH)
@@ -50,20 +52,23 @@ USUAL = Constraints(
     overlap_pp=(True,),
     offload_optimizer=(False,),
     offload_activations=(False,),
+    offload_parameters=(False,),
 )
 """All traffic overlapped (never slower), no offloads (no published run tells their cost)."""
 
 
 def meshes(work: Workload, n_chips: int, only: Constraints) -> Numbers:
-    """Every mesh that divides the work over exactly ``n_chips`` chips: an array (7, meshes)."""
+    """Every mesh that divides the work over exactly ``n_chips`` chips: an array (8, meshes)."""
     if n_chips < 1:
         raise InputError("chips", n_chips, "allowed: 1 or more")
     lines = [
-        (tp, pp, dp, cp, ep, virtual, micro)
+        (tp, pp, dp, cp, ep, virtual, micro, uneven)
         for tp, pp, cp, dp in _degrees(work, n_chips, only)
         for ep in _expert_degrees(work, tp * cp * dp, only)
         for micro in _allowed(divisors(work.global_batch // dp), only.micro_batch)
         for virtual in _stages(work, pp, work.global_batch // (dp * micro), only)
+        for uneven in only.uneven
+        if not uneven or (pp > 1 and virtual == 1)
     ]
     if not lines:
         raise InputError("chips", n_chips, _nothing_divides(work, only))
@@ -152,12 +157,13 @@ def distinct(at: Layouts) -> Numbers:
 
     Without a tensor group nothing is sequence parallel and no such traffic can be hidden; without
     a data-parallel group there is nothing to spread or to hide; without a pipeline no stage sends;
-    activations are offloaded where whole layers are recomputed.
+    activations are offloaded where whole layers are recomputed, and then stages are even.
     """
     group = at.dp * at.cp
     keep = (at.tp > 1) | (_first(at.sequence_parallel) & _first(at.overlap_tp))
     keep = keep & ((group > 1) | (_first(at.zero) & _first(at.overlap_dp)))
     keep = keep & ((at.pp > 1) | _first(at.overlap_pp))
+    keep = keep & ((at.uneven < 1) | _first(at.offload_activations))
     return np.asarray(keep & ((at.recompute > 2) | _first(at.offload_activations)))
 
 

@@ -10,8 +10,14 @@ from skep.planner import collectives, compute
 from skep.planner.layout import Layouts
 from skep.planner.machine import Machine, Real
 from skep.planner.shape import Shape
+from skep.planner.stages import (
+    WORD,
+    dense_parameters,
+    expert_copies,
+    expert_parameters,
+    most_layers,
+)
 
-WORD = 2.0  # bytes of an activation or a parameter in 16 bits
 HIDE_CONTEXT = 0.8  # share of attention that the ring of keys and values hides behind
 HOST_LINK = 25e9  # bytes/s between a chip and its host (PCIe 4 x16 as measured at best); not fitted
 HOST_MEMORY = 25e9  # bytes/s of the host's memory for each chip; not fitted
@@ -64,13 +70,16 @@ def step(shape: Shape, on: Machine, at: Layouts) -> Parts:
     last = 3.0 * compute.logits(shape, on, at, rows)
     per_chip = micro * shape.layers / at.pp
     whole = shape.layers * layer.total + last
-    slow = _slowest(shape.layers, at.pp, layer.total, last)
+    most = most_layers(shape, on, at)
+    slow = _slowest(shape.layers, at.pp, most, layer.total, last)
     busy = micro * whole / at.pp
     bubble = np.maximum(micro * slow + (whole - slow) / at.virtual - busy, 0.0)
     pipeline = _pipeline(shape, on, at, rows, micro)
-    gradients = _gradients(shape, on, at, micro, slow)
-    optimizer = _optimizer(shape, on, at)
-    offload = _offload(shape, at, rows, micro, slow)
+    gradients = _gradients(shape, on, at, most, micro, slow)
+    optimizer = _optimizer(shape, on, at, most)
+    offload: Real = 0.0
+    if np.any(at.offload_activations + at.offload_parameters > 0):
+        offload = _offload(shape, at, most, rows, micro, slow)
     known = busy + bubble + pipeline + gradients + optimizer + offload
     grown = on.jitter * np.log2(np.maximum(at.tp * at.pp * at.cp * at.dp / 8.0, 1.0))
     return Parts(
@@ -138,12 +147,11 @@ def _layer(shape: Shape, on: Machine, at: Layouts, rows: Real) -> _Layer:
     return _Layer(*out, sum(out, start=0.0))
 
 
-def _slowest(layers: Real, pp: Real, layer: Real, last: Real) -> Real:
-    """s of one micro-batch on the slowest stage.
+def _slowest(layers: Real, pp: Real, most: Real, layer: Real, last: Real) -> Real:
+    """s of one micro-batch on the slowest stage, of ``most`` layers.
 
     Where the layers do not divide evenly the last stage has one less and carries the logits.
     """
-    most = np.ceil(layers / pp)
     even = most * pp == layers
     return most * layer + np.where(even, last, np.maximum(last - layer, 0.0))
 
@@ -180,44 +188,25 @@ def _pipeline(shape: Shape, on: Machine, at: Layouts, rows: Real, micro: Real) -
     return np.where(at.pp > 1, times * one * (1.0 - on.hide_pp * at.overlap_pp), 0.0)
 
 
-def dense_parameters(shape: Shape, at: Layouts) -> Real:
-    """Parameters of the fullest stage on one chip that all data-parallel chips share."""
-    layers = np.ceil(shape.layers / at.pp)
-    ffn = shape.matrices * shape.hidden
-    inside = shape.attention_parameters + shape.small_parameters
-    inside = inside + (shape.dense_layers / shape.layers) * ffn * shape.ffn
-    moe = 1.0 - shape.dense_layers / shape.layers
-    inside = inside + moe * (ffn * shape.shared * shape.expert_ffn + shape.hidden * shape.experts)
-    ends = np.where(at.pp > 1, shape.vocab * shape.hidden, shape.embedding_parameters)
-    return (layers * inside + ends) / at.tp
-
-
-def expert_parameters(shape: Shape, at: Layouts) -> Real:
-    """Parameters of routed experts of the fullest stage on one chip."""
-    layers = np.ceil(shape.layers / at.pp) * (1.0 - shape.dense_layers / shape.layers)
-    held = at.ep * compute.expert_split(at)
-    return layers * shape.matrices * shape.hidden * shape.expert_ffn * shape.experts / held
-
-
-def expert_copies(at: Layouts) -> Real:
-    """Chips that hold the same routed experts."""
-    return np.maximum(at.dp * at.cp * at.tp / (at.ep * compute.expert_split(at)), 1.0)
-
-
-def _gradients(shape: Shape, on: Machine, at: Layouts, micro: Real, slow: Real) -> Real:
+def _gradients(
+    shape: Shape, on: Machine, at: Layouts, layers: Real, micro: Real, slow: Real
+) -> Real:
     """s of data-parallel traffic beyond what is hidden behind work.
 
     ZeRO 0: an all-reduce of the gradients; 1 and 2: reduce-scatter of the gradients and all-gather
     of the parameters, once a step, hidden behind one micro-batch. ZeRO 3: two all-gathers of the
     parameters and a reduce-scatter for every micro-batch, hidden behind each; behind a pipeline
-    parameters stay gathered, so once a step.
+    parameters stay gathered, so once a step. Each layer is gathered for itself, in one piece or
+    tensor by tensor (``pieces``), and every piece goes around the whole ring.
     """
     group = at.dp * at.cp
-    mine = dense_parameters(shape, at)
+    mine = dense_parameters(shape, at, layers)
     once = collectives.gather((shape.gradient + WORD) * mine, group, at.tp, on)
     each = 3.0 * collectives.gather(WORD * mine, group, at.tp, on)
+    rounds = layers * on.pieces
+    each = each + 3.0 * rounds * collectives.ring_latency(group, at.tp, on)
     if np.any(np.asarray(shape.experts) > 0):
-        routed = expert_parameters(shape, at)
+        routed = expert_parameters(shape, at, layers)
         copies = expert_copies(at)
         once = once + collectives.gather((shape.gradient + WORD) * routed, copies, at.ep, on)
         each = each + 3.0 * collectives.gather(WORD * routed, copies, at.ep, on)
@@ -227,29 +216,35 @@ def _gradients(shape: Shape, on: Machine, at: Layouts, micro: Real, slow: Real) 
     return np.where(full & (at.pp == 1), micro, 1.0) * (traffic - hidden)
 
 
-def _optimizer(shape: Shape, on: Machine, at: Layouts) -> Real:
+def _optimizer(shape: Shape, on: Machine, at: Layouts, layers: Real) -> Real:
     """s of the update: every byte of states, master copy and gradient once.
 
     Offloaded: gradients go to the host and parameters come back, and its memory does the work.
     """
-    mine = _updated(shape, at)
+    mine = _updated(shape, at, layers)
     host = mine * ((2.0 * WORD) / HOST_LINK + OPTIMIZER / HOST_MEMORY)
     return np.where(at.offload_optimizer > 0, host, OPTIMIZER * mine / on.memory_bandwidth)
 
 
-def _offload(shape: Shape, at: Layouts, rows: Real, micro: Real, slow: Real) -> Real:
-    """s of moving the entries of layers to the host and back, beyond what work hides."""
+def _offload(shape: Shape, at: Layouts, layers: Real, rows: Real, micro: Real, slow: Real) -> Real:
+    """s of moving the entries of layers to the host and back, and of fetching the parameters for
+    the forward and the backward pass of every micro-batch, beyond what work hides."""
     split = np.where(at.sequence_parallel > 0, at.tp, 1.0)
-    moved = 2.0 * WORD * rows * shape.hidden / split * np.ceil(shape.layers / at.pp)
-    shown = np.maximum(moved / HOST_LINK - HIDE_OFFLOAD * slow, 0.0)
-    return np.where(at.offload_activations > 0, micro * shown, 0.0)
+    entries = 2.0 * WORD * rows * shape.hidden / split * layers
+    held = np.where((at.zero > 2) & (at.pp == 1), at.dp * at.cp, 1.0)
+    weights = dense_parameters(shape, at, layers)
+    if np.any(np.asarray(shape.experts) > 0):
+        weights = weights + expert_parameters(shape, at, layers)
+    moved = np.where(at.offload_activations > 0, entries, 0.0)
+    moved = moved + np.where(at.offload_parameters > 0, 2.0 * WORD * weights / held, 0.0)
+    return micro * np.maximum(moved / HOST_LINK - HIDE_OFFLOAD * slow, 0.0)
 
 
-def _updated(shape: Shape, at: Layouts) -> Real:
+def _updated(shape: Shape, at: Layouts, layers: Real) -> Real:
     """Parameters that one chip updates."""
     group = np.where(at.zero > 0, at.dp * at.cp, 1.0)
-    mine = dense_parameters(shape, at) / group
+    mine = dense_parameters(shape, at, layers) / group
     if np.any(np.asarray(shape.experts) > 0):
         copies = np.where(at.zero > 0, expert_copies(at), 1.0)
-        mine = mine + expert_parameters(shape, at) / copies
+        mine = mine + expert_parameters(shape, at, layers) / copies
     return mine

@@ -21,11 +21,13 @@ def layout_words(at: Layout) -> str:
     parts += [f"cp {at.cp}"] if at.cp > 1 else []
     parts += [f"ep {at.ep}"] if at.ep > 1 else []
     parts.append(f"dp {at.dp}")
+    parts += ["uneven stages"] if at.uneven else []
     parts.append(f"micro-batch {at.micro_batch}")
     parts += [f"ZeRO-{at.zero}"] if at.zero else []
     parts += [f"{RECOMPUTED[at.recompute]} recomputed"] if at.recompute != "none" else []
     parts += ["optimizer offloaded"] if at.offload_optimizer else []
     parts += ["activations offloaded"] if at.offload_activations else []
+    parts += ["parameters offloaded"] if at.offload_parameters else []
     return ", ".join(parts)
 
 
