@@ -99,8 +99,10 @@ def bands(by_source: np.ndarray, by_chip: np.ndarray) -> dict[str, tuple[float, 
     """Per status, 10th and 90th percentile of measured over predicted, as relative distances.
 
     Calibrated chips: with the run's source left out. Few rows and never measured: with its chip
-    left out, and for the latter doubled, since chips that were measured are much alike.
+    left out, and for the latter doubled, since chips that were measured are much alike. All of
+    these of dense models; ``experts``: of the others, with their source left out.
     """
+    moe = np.array([run.moe for run in runs()])
 
     def of(error: np.ndarray, times: float) -> tuple[float, float]:
         ratio = 1.0 / (1.0 + error) - 1.0
@@ -108,9 +110,10 @@ def bands(by_source: np.ndarray, by_chip: np.ndarray) -> dict[str, tuple[float, 
         return min(0.6, times * max(0.0, -float(low))), times * max(0.0, float(high))
 
     return {
-        "calibrated": of(by_source, 1.0),
-        "few rows": of(by_chip, 1.25),
-        "never measured": of(by_chip, 2.0),
+        "calibrated": of(by_source[~moe], 1.0),
+        "few rows": of(by_chip[~moe], 1.25),
+        "never measured": of(by_chip[~moe], 2.0),
+        "experts": of(by_source[moe], 1.0),
     }
 
 

@@ -16,6 +16,7 @@ from skep.model.chip import Chip
 from skep.planner.chip import ChipFacts, Efficiency, Status, facts_of
 from skep.planner.constants import FRAMEWORKS, Kernel, Key, efficiency, status
 
+NEWEST = "megatron-core-26.06"
 STATUSES: tuple[Status, ...] = ("calibrated", "few rows", "never measured")
 
 
@@ -26,10 +27,10 @@ def stacks() -> tuple[str, ...]:
 
 def default_stack(vendor: str, zero: int = 1, pp: int = 1) -> str:
     """The stack meant where none is named: MindSpeed on Ascend, FSDP for ZeRO-3 without a pipeline,
-    else Megatron-Core."""
+    else the newest Megatron-Core that was measured."""
     if vendor.lower().startswith(("huawei", "ascend")):
         return "mindspeed"
-    return "fsdp" if zero >= 3 and pp == 1 else "megatron-core"
+    return "fsdp" if zero >= 3 and pp == 1 else NEWEST
 
 
 def constants() -> dict[Key, float]:
@@ -92,6 +93,7 @@ def efficiency_of(kind: str, stack: str) -> Efficiency:
         status=status(rows),
         rows=rows,
         spread=band(status(rows)),
+        experts=band("experts"),
     )
 
 

@@ -11,7 +11,6 @@ from skep.errors import InputError
 from skep.files.chips import Written, full_chips, full_span
 from skep.files.hints import JOB_HINTS
 from skep.files.problems import Plain, check, field_name, printable, unknown_field
-from skep.files.workload import workload_of
 from skep.files.yaml import MIB, Value, parse_mapping, read_text
 from skep.model.job import Job
 
@@ -50,10 +49,7 @@ def job_from_mapping(
         if word not in JOB_FIELDS:
             raise _unknown(word, data[word], source)
     written: Written = {}
-    full = _full(data, source, written)
-    if "model" in full:
-        full["model"] = workload_of(full["model"], source, folder).model_dump()
-    job = check(Job, full, source=source, written=written, hints=JOB_HINTS)
+    job = check(Job, _full(data, source, written), source=source, written=written, hints=JOB_HINTS)
     _check_env(job, source)
     _check_counts(job, source, written)
     return job if folder is None else with_workdir(job, folder, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import exp, hypot, log
 from typing import Literal
 
 from skep.errors import InputError
@@ -57,6 +58,8 @@ class Efficiency:
     """Share of the scale-up bandwidth that large collectives reach."""
     scale_out: float = 0.75
     """Share of the NIC bandwidth that they reach."""
+    exchange: float = 0.85
+    """Share of the NIC bandwidth that an exchange of all with all reaches."""
     latency_up: float = 8e-6
     """s per collective within a scale-up domain, and per doubling of its members."""
     latency_out: float = 15e-6
@@ -69,6 +72,8 @@ class Efficiency:
     """Share of the traffic between stages hidden behind work."""
     hide_ep: float = 0.0
     """Share of the traffic between experts hidden behind work."""
+    pieces: float = 1.0
+    """Collectives in which ZeRO-3 gathers one layer: 1 where it is one flat buffer."""
     gradient_bytes: float = 4.0
     """Bytes of a gradient as the stack keeps it in bf16 training (fp32 sums; with a copy: 6)."""
     logits_kept: float = 6.0
@@ -83,6 +88,19 @@ class Efficiency:
     """Growth of the step per doubling of the chips beyond eight."""
     spread: tuple[float, float] = (0.30, 0.60)
     """Relative error below and above the answer that holds 80 % of held-out runs."""
+    experts: tuple[float, float] = (0.0, 0.0)
+    """The same of models with experts on calibrated chips: fewer were measured."""
+
+    def band(self, experts: bool) -> tuple[float, float]:
+        """Relative error below and above. On a chip that is not calibrated both add up in squares
+        (logarithms); on others the wider counts."""
+        if not experts or self.experts == (0.0, 0.0):
+            return self.spread
+        if self.status == "calibrated":
+            return max(self.spread[0], self.experts[0]), max(self.spread[1], self.experts[1])
+        below = hypot(log(1.0 - self.spread[0]), log(1.0 - self.experts[0]))
+        above = hypot(log(1.0 + self.spread[1]), log(1.0 + self.experts[1]))
+        return 1.0 - exp(-below), exp(above) - 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,19 @@ def latency(size: Real, stride: Real, on: Machine) -> Real:
     return np.where(size > 1, on.latency_up * (1.0 + np.log2(near)) + on.latency_out * across, 0.0)
 
 
+HOP_UP, HOP_OUT = 3.4e-6, 14e-6
+"""s per hop of a ring, over the scale-up fabric and over a NIC (NCCL's own figures for its plain
+protocol, src/graph/tuning.cc)."""
+NEAR = 8  # hops of a ring inside a domain: larger domains have switches that reduce by themselves
+
+
+def ring_latency(size: Real, stride: Real, on: Machine) -> Real:
+    """s that one all-gather or reduce-scatter costs however small: a ring passes every member."""
+    near = members(size, stride, on)
+    domains = size / near
+    return domains * (np.minimum(near, NEAR) - 1.0) * HOP_UP + (domains - 1.0) * HOP_OUT
+
+
 def gather(size_bytes: Real, size: Real, stride: Real, on: Machine) -> Real:
     """s of an all-gather or a reduce-scatter of ``size_bytes`` in all.
 
@@ -60,7 +73,7 @@ def exchange(size_bytes: Real, size: Real, stride: Real, topk: Real, on: Machine
     domains = np.maximum(size / near, 1.0)
     inside = size_bytes * (1.0 - 1.0 / size) / on.scale_up
     copies = (domains - 1.0) * (1.0 - (1.0 - 1.0 / domains) ** np.maximum(topk, 1.0))
-    outside = size_bytes * copies / np.maximum(topk, 1.0) / on.scale_out
+    outside = size_bytes * copies / np.maximum(topk, 1.0) / on.exchange
     return np.where(size > 1, np.maximum(inside, outside) + latency(size, stride, on), 0.0)
 
 

@@ -44,6 +44,15 @@ class Kept:
     slack: float = 1.0
 
 
+PIECES = {"deepspeed-zero3": 12.0}
+"""Tensors of a layer that a stack gathers one by one under ZeRO-3; others gather it at once."""
+
+
+def kept_of(stack: str) -> Kept:
+    """What ``stack`` keeps in memory."""
+    return MEMORY.get(stack, Kept())
+
+
 MEMORY = {
     "megatron-deepspeed-2022": Kept(gradient=6.0, reserve=9.6e9),
     "megatron-deepspeed": Kept(gradient=6.0),
@@ -83,25 +92,36 @@ CONSTANTS = (
     Constant("gemm_low", 0.80, False, (0.20, 0.03, 0.06, 0.10)),
     Constant("half", 0.7, False, (0.20, 0.0, 0.0, 0.0)),
     Constant("attention", 1.0, False, (0.30, 0.10, 0.20, 0.15)),
-    Constant("head_half", 32.0, False, (0.50, 0.0, 0.0, 0.0)),
+    Constant("head_half", 18.0, False, (0.15, 0.0, 0.0, 0.0)),
     Constant("passes", 24.0, False, (0.30, 0.15, 0.15, 0.0)),
     Constant("score_passes", 8.0, False, (0.40, 0.0, 0.20, 0.0)),
     Constant("permute", 8.0, False, (0.50, 0.0, 0.30, 0.0)),
     Constant("grouped", 0.8, True, (0.50, 0.0, 0.50, 0.0)),
     Constant("route", 300e-6, False, (0.80, 0.0, 0.80, 0.0)),
-    Constant("logit_bytes", 12.0, False, (0.30, 0.0, 0.0, 0.0)),
+    Constant("logit_passes", 3.0, False, (0.30, 0.0, 0.20, 0.0)),
     Constant("launch", 200e-6, False, (0.50, 0.10, 0.90, 0.0)),
     Constant("scale_up", 0.75, False, (0.10, 0.05, 0.10, 0.0)),
     Constant("scale_out", 0.65, False, (0.15, 0.10, 0.20, 0.0)),
+    Constant("exchange", 0.85, False, (0.15, 0.0, 0.0, 0.0)),
     Constant("hide_tp", 0.5, True, (1.0, 0.5, 0.5, 0.0)),
     Constant("hide_dp", 0.7, True, (1.0, 0.5, 0.5, 0.0)),
     Constant("hide_pp", 0.5, True, (1.0, 0.5, 0.5, 0.0)),
-    Constant("hide_ep", 0.3, True, (1.0, 0.5, 0.5, 0.0)),
+    Constant("hide_ep", 0.15, True, (0.5, 1.0, 0.5, 0.0)),
     Constant("step", 0.02, False, (0.80, 0.40, 0.40, 0.0)),
     Constant("jitter", 0.005, False, (0.30, 0.15, 0.20, 0.0)),
 )
-"""``half`` scales the three sizes at which products reach half their rate; ``gemm`` and
+"""``logit_passes``: over what a stack keeps of a logit. ``half`` scales the three
+ sizes at which products reach half their rate; ``gemm`` and
 ``gemm_low`` the share that kernels reach alone."""
+
+
+OWN = {("hide_ep", "dualpipe"): 0.8}
+"""First values of frameworks that are built to differ: DualPipe hides the experts' exchange."""
+
+
+def prior_of(constant: Constant, stack: str) -> float:
+    """The first value of a constant under a stack, in the scale that adds up."""
+    return constant.scale(OWN.get((constant.field, FRAMEWORKS.get(stack, "")), constant.prior))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,29 +166,34 @@ def efficiency(
     status: Status,
     rows: int,
     spread: tuple[float, float],
+    experts: tuple[float, float] = (0.0, 0.0),
 ) -> Efficiency:
     """The constants of ``stack`` on ``chip``. Levels that the table lacks add nothing."""
     found = {
         constant.field: constant.natural(
-            constant.scale(constant.prior)
+            prior_of(constant, stack)
             + sum(table.get(key, 0.0) for key in addresses(constant.field, stack, chip))
         )
         for constant in CONSTANTS
     }
     half = found.pop("half")
+    kept = kept_of(stack)
+    found["logit_bytes"] = found.pop("logit_passes") * kept.logits
     if FRAMEWORKS.get(stack, "") not in UNFUSED:
         found["score_passes"] = 0.0
     found["gemm"] *= kernel.share
     found["gemm_low"] *= kernel.share
     found["attention"] = min(MOST_ATTENTION, found["attention"] * attention_of(kernel, stack))
-    plain = Efficiency(stack=stack, status=status, rows=rows, spread=spread, **found)
-    kept = MEMORY.get(stack, Kept())
+    plain = Efficiency(
+        stack=stack, status=status, rows=rows, spread=spread, experts=experts, **found
+    )
     return replace(
         plain,
         gradient_bytes=kept.gradient,
         logits_kept=kept.logits,
         reserve=kept.reserve,
         slack=kept.slack,
+        pieces=PIECES.get(stack, 1.0),
         half_m=kernel.half_m * half,
         half_n=kernel.half_n * half,
         half_k=kernel.half_k * half,

@@ -13,12 +13,15 @@ from skep.planner.constants import (
     CONSTANTS,
     FRAMEWORKS,
     LEVELS,
+    PIECES,
     UNFUSED,
     Kernel,
     Key,
     addresses,
     attention_of,
+    kept_of,
     keys,
+    prior_of,
 )
 from skep.planner.machine import Machine
 from skep.planner.packing import Batch, Case, Values, pack, times
@@ -49,6 +52,10 @@ class Problem:
         self.place = {key: index for index, key in enumerate(self.keys)}
         self.steps = np.array([run.step for run in runs])
         self._columns = [self._columns_of(batch) for batch in self.batches]
+        self._priors = [
+            [np.array([prior_of(c, self.runs[of].stack) for of in batch.of]) for c in CONSTANTS]
+            for batch in self.batches
+        ]
         self._fixed = [_fixed(batch, self.runs) for batch in self.batches]
         self.sigmas = np.array([_sigma(key) for key in self.keys])
         self.last = len(self.keys)  # a column that is always 0, for keys that are not fitted
@@ -74,11 +81,8 @@ class Problem:
         """Per batch and constant: its value of every line, in its own scale."""
         full = np.append(theta, 0.0)
         return [
-            [
-                constant.scale(constant.prior) + full[where].sum(axis=1)
-                for constant, where in zip(CONSTANTS, columns, strict=True)
-            ]
-            for columns in self._columns
+            [first + full[where].sum(axis=1) for first, where in zip(priors, columns, strict=True)]
+            for priors, columns in zip(self._priors, self._columns, strict=True)
         ]
 
     def predict(self, theta: Values) -> Values:
@@ -195,6 +199,7 @@ def _fixed(batch: Batch, runs: Sequence[Measured]) -> dict[str, Values]:
         "bandwidth": np.array([c.memory_bandwidth * c.efficiency.memory for c in chips]),
         "up": np.array([c.scale_up for c in chips]),
         "out": np.array([c.scale_out for c in chips]),
+        "memory": np.array([c.memory for c in chips]),
         "domain": np.array([float(c.domain) for c in chips]),
         "latency_up": np.array([c.efficiency.latency_up for c in chips]),
         "latency_out": np.array([c.efficiency.latency_out for c in chips]),
@@ -204,6 +209,8 @@ def _fixed(batch: Batch, runs: Sequence[Measured]) -> dict[str, Values]:
         "k": np.array([run.kernel.half_k for run in mine]),
         "attention": np.array([attention_of(run.kernel, run.stack) for run in mine]),
         "unfused": unfused,
+        "logits": np.array([kept_of(run.stack).logits for run in mine]),
+        "pieces": np.array([PIECES.get(run.stack, 1.0) for run in mine]),
     }
 
 
@@ -218,8 +225,11 @@ def _machine(fixed: Mapping[str, Values], scaled: Sequence[Values]) -> Machine:
     rest = {name: c[name] for name in given} | {
         "attention": fixed["peak16"] * fixed["attention"] * c["attention"],
         "score_passes": np.where(fixed["unfused"], c["score_passes"], 0.0),
+        "logit_bytes": fixed["logits"] * c["logit_passes"],
+        "pieces": fixed["pieces"],
         "scale_up": fixed["up"] * c["scale_up"],
         "scale_out": fixed["out"] * c["scale_out"],
+        "exchange": fixed["out"] * c["exchange"],
     }
     return Machine(
         products=fixed["peak"] * fixed["share"] * reached,
@@ -228,6 +238,7 @@ def _machine(fixed: Mapping[str, Values], scaled: Sequence[Values]) -> Machine:
         half_k=fixed["k"] * half,
         memory_bandwidth=fixed["bandwidth"],
         domain=fixed["domain"],
+        memory=fixed["memory"],
         latency_up=fixed["latency_up"],
         latency_out=fixed["latency_out"],
         **rest,

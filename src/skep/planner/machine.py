@@ -38,6 +38,8 @@ class Machine:
     launch: Real
     scale_up: Real
     scale_out: Real
+    exchange: Real
+    """bytes/s of a NIC in an exchange of all with all."""
     domain: Real
     latency_up: Real
     latency_out: Real
@@ -48,6 +50,8 @@ class Machine:
     step: Real
     jitter: Real
     memory: Real = 0.0
+    pieces: Real = 1.0
+    """Collectives in which ZeRO-3 gathers one layer."""
     gradient_bytes: Real = 4.0
     """Bytes of a gradient as a stack keeps it in bf16 training."""
     logits_kept: Real = 6.0
@@ -79,6 +83,7 @@ def machine_of(chip: ChipFacts, dtype: str) -> Machine:
         launch=e.launch,
         scale_up=chip.scale_up * e.scale_up,
         scale_out=chip.scale_out * e.scale_out,
+        exchange=chip.scale_out * e.exchange,
         domain=float(chip.domain),
         latency_up=e.latency_up,
         latency_out=e.latency_out,
@@ -89,6 +94,7 @@ def machine_of(chip: ChipFacts, dtype: str) -> Machine:
         step=e.step,
         jitter=e.jitter,
         memory=chip.memory,
+        pieces=e.pieces,
         gradient_bytes=e.gradient_bytes,
         logits_kept=e.logits_kept,
         reserve=e.reserve,

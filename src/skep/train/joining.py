@@ -9,7 +9,6 @@ import torch
 
 from skep.errors import InputError
 from skep.runenv import from_environ
-from skep.train.choice import AUTO
 from skep.train.outer import Outer
 from skep.train.ranks import Ranks
 from skep.train.run import Run
@@ -27,7 +26,7 @@ def join(
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
-    codec: str = AUTO,
+    codec: str = "fp16",
     fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from skep.errors import InputError
 from skep.runenv import RunEnv, parse_address
-from skep.train.choice import AUTO
 from skep.train.codec import codec as codec_named
 from skep.train.fragments import MOST
 from skep.train.lead import Options
@@ -55,7 +54,7 @@ def settings(
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
-    codec: str = AUTO,
+    codec: str = "fp16",
     fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,
@@ -97,10 +96,9 @@ def _options(
     grace: float | None,
 ) -> Options:
     try:
-        if codec != AUTO:
-            codec_named(codec)
+        codec_named(codec)
     except ValueError as error:
-        raise InputError("codec", codec, f"{error}, {AUTO}") from error
+        raise InputError("codec", codec, str(error)) from error
     chosen = outer or Outer()
     if not 0 < chosen.lr <= 10 or not 0 <= chosen.momentum < 1:
         raise InputError("outer", chosen, "allowed: lr above 0 up to 10, momentum from 0 below 1")
