@@ -10,7 +10,7 @@ import datetime
 from collections import Counter
 from itertools import combinations
 
-from skep.model.job import ChipRequest, Elastic, Exchange
+from skep.model.job import ChipRequest, Exchange
 from skep.model.placement import Share
 from skep.model.policy import Policy, Quota
 from skep.model.snapshot import Placement, Shape, Snapshot
@@ -133,7 +133,7 @@ def keeps_shape(shares: tuple[Share, ...], shape: Shape, snapshot: Snapshot) -> 
     return (
         _links(shares, shape, snapshot)
         or _places(shares, shape)
-        or _amount(shares, shape.elastic, shape.chips, speed)
+        or _amount(shares, shape, speed, _largest_node(snapshot) if shape.per == "node" else 1)
     )
 
 
@@ -162,22 +162,25 @@ def _places(shares: tuple[Share, ...], shape: Shape) -> str | None:
     return None
 
 
+def _largest_node(snapshot: Snapshot) -> int:
+    return int(snapshot.pools.chips_per_node.max())
+
+
 def _amount(
-    shares: tuple[Share, ...],
-    elastic: Elastic | None,
-    asked: tuple[ChipRequest, ...],
-    speed: dict[str, float],
+    shares: tuple[Share, ...], shape: Shape, speed: dict[str, float], node: int
 ) -> str | None:
-    total = sum(share.chips for share in shares)
+    """``node``: chips by which what is as good as others may be rounded up."""
+    total, elastic, asked = sum(share.chips for share in shares), shape.elastic, shape.chips
+    speed = dict(shape.rates) or speed
     if elastic is not None:
         return None if elastic.min <= total <= elastic.max else f"{total} chips for {elastic}"
-    if any(_answers(shares, total, request, speed) for request in asked):
+    if any(_answers(shares, total, request, speed, node) for request in asked):
         return None
     return f"{total} chips are none of {asked}"
 
 
 def _answers(
-    shares: tuple[Share, ...], total: int, asked: ChipRequest, speed: dict[str, float]
+    shares: tuple[Share, ...], total: int, asked: ChipRequest, speed: dict[str, float], node: int
 ) -> bool:
     kinds, worth = {share.chip for share in shares}, asked.as_good_as
     if asked.kinds and not kinds <= set(asked.kinds):
@@ -185,6 +188,6 @@ def _answers(
     if worth is None:
         return total == asked.count and (asked.kind is None or kinds == {asked.kind})
     if kinds == {worth.kind}:
-        return total == worth.count
+        return 0 <= total - worth.count < node * len(shares)
     work = sum(share.chips * speed[share.chip] for share in shares)
     return work >= worth.count * speed.get(worth.kind, 0.0) * (1 - 1e-9)

@@ -75,6 +75,7 @@ def wishes(draw: st.DrawFn) -> dict[str, object]:
         "exchange": draw(st.sampled_from([None, Exchange(bandwidth=bandwidth, rtt=rtt)])),
         "spread": draw(st.none() | st.integers(1, 6)),
         "data": draw(st.sampled_from([(), ("elm",), ("oak", "ash")])),
+        "rates": draw(st.sampled_from([(), (("cpu-core", 1.0), ("h100-sxm", 3.0))])),
     }
 
 

@@ -5,31 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skep.control.topology import topology
 from skep.control.usage import Usage
 from skep.control.world import World
-from skep.model.chip import Chip
-from skep.model.placement import Share
 from skep.model.policy import Policy, Queue
-from skep.model.site import NodePool, Pool, Site
 from tests.pilot import Pilot
 
 HALF = 100.0
-POOL = topology(
-    Pool(
-        sites=(
-            Site(name="a", pools=(NodePool(chip="fast", nodes=9), NodePool(chip="slow", nodes=9))),
-        )
-    ),
-    {
-        "fast": Chip(kind="fast", idle_power=0, busy_power=1, peak_flops=4.0),
-        "slow": Chip(kind="slow", idle_power=0, busy_power=1, peak_flops=1.0),
-    },
-)
-
-
-def share(chips: int, chip: str = "fast") -> Share:
-    return Share(site="a", pool=0, chip=chip, chips=chips, nodes=1)
 
 
 def summed(runs: list[tuple[float, float, float]], now: float) -> float:
@@ -41,10 +22,10 @@ def summed(runs: list[tuple[float, float, float]], now: float) -> float:
 
 
 def test_use_is_what_was_held_on_average_old_use_counting_less() -> None:
-    usage = Usage(POOL, HALF)
-    usage.begins("q", share(4), 0.0)
-    usage.begins("q", share(8, "slow"), 50.0)
-    usage.ends("q", share(4), 0.0, 120.0)
+    usage = Usage(HALF)
+    usage.begins("q", 4.0, 0.0)
+    usage.begins("q", 2.0, 50.0)
+    usage.ends("q", 4.0, 0.0, 120.0)
     runs = [(4.0, 0.0, 120.0), (2.0, 50.0, np.inf)]
     for now in (120.0, 200.0, 1000.0):
         assert usage.used(now)["q"] == pytest.approx(summed(runs, now), rel=0.01)
@@ -52,13 +33,13 @@ def test_use_is_what_was_held_on_average_old_use_counting_less() -> None:
 
 
 def test_the_order_in_which_runs_are_counted_does_not_matter() -> None:
-    live, late = Usage(POOL, HALF), Usage(POOL, HALF)
-    live.begins("q", share(4), 0.0)
-    live.begins("q", share(2), 10.0)
-    live.ends("q", share(4), 0.0, 70.0)
-    live.ends("q", share(2), 10.0, 900.0)
-    late.had("q", share(2), 10.0, 900.0)
-    late.had("q", share(4), 0.0, 70.0)
+    live, late = Usage(HALF), Usage(HALF)
+    live.begins("q", 4.0, 0.0)
+    live.begins("q", 2.0, 10.0)
+    live.ends("q", 4.0, 0.0, 70.0)
+    live.ends("q", 2.0, 10.0, 900.0)
+    late.had("q", 2.0, 10.0, 900.0)
+    late.had("q", 4.0, 0.0, 70.0)
     assert live.used(1000.0) == pytest.approx(late.used(1000.0))
 
 

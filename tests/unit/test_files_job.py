@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.errors import InputError
@@ -259,6 +259,32 @@ def test_json_from_the_network_takes_the_same_way() -> None:
         job_from_mapping({"name": "a", "run": "b", "chips": -1})
 
 
+def test_what_is_trained_by_name_or_as_changes_of_a_named_model(tmp_path: Path) -> None:
+    named = job("model: llama-3-70b").model
+    assert named is not None
+    assert (named.layers, named.dtype) == (80, "bf16")
+    changed = job("model: {base: llama-3-70b, dtype: fp8, seq_len: 8192}").model
+    assert changed == named.model_copy(update={"dtype": "fp8", "seq_len": 8192})
+    (tmp_path / "mine.yaml").write_text("base: llama-3-70b\nlayers: 4\n")
+    (tmp_path / "job.yaml").write_text(BASE + "model: mine.yaml\n")
+    read = load_job(tmp_path / "job.yaml").model
+    assert read is not None
+    assert (read.name, read.layers) == ("mine", 4)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("llama-9", "job.yaml: model: got 'llama-9'"),
+        ("{base: llama-3-8b, dtype: int2}", "job.yaml: model.dtype: got 'int2'; allowed"),
+        ("{layers: 3}", "job.yaml: model.hidden"),
+        ("7", "job.yaml: model: got 7; allowed: the name of a model"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(written: str, said: str) -> None:
+    assert said in refusal(f"model: {written}")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: (
@@ -268,6 +294,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # the list of models is read once
 @given(st.dictionaries(st.sampled_from([*JOB_FIELDS, "nodes", "x"]), VALUES))
 def test_anything_is_a_job_or_one_line_with_field_and_allowed(data: dict[str, object]) -> None:
     said = "allowed"

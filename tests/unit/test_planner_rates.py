@@ -15,9 +15,10 @@ from skep.planner.lowcomm import (
     ring_bytes,
 )
 from skep.planner.rates import (
-    chip_equivalents,
+    REFERENCE,
+    SUSTAINED,
+    rate,
     relative_speed,
-    relative_sustained,
     speed,
     sustained,
 )
@@ -25,7 +26,6 @@ from skep.planner.rates import (
 FAST, SLOW = Chip(kind="fast", peak_flops=4e12), Chip(kind="slow", peak_flops=1e12)
 HELD = Chip(kind="held", peak_flops=4e12, held_to=2e12)
 DARK = Chip(kind="dark")
-KINDS = {c.kind: c for c in (FAST, SLOW, HELD, DARK)}
 
 
 def test_a_held_chip_counts_with_what_it_is_held_to() -> None:
@@ -37,11 +37,7 @@ def test_an_unknown_speed_stays_unknown() -> None:
     assert speed(DARK) is None
     assert relative_speed(DARK, FAST) is None
     assert relative_speed(FAST, DARK) is None
-    assert chip_equivalents({"fast": 1, "dark": 1}, KINDS, FAST) is None
-
-
-def test_mixed_chips_in_units_of_one_kind() -> None:
-    assert chip_equivalents({"fast": 2, "slow": 4, "held": 2}, KINDS, FAST) == 4.0
+    assert rate(DARK, None) is None
 
 
 def test_a_ring_sends_less_than_a_mesh_from_three_sites_on() -> None:
@@ -75,6 +71,13 @@ def test_what_a_chip_is_worth_depends_on_the_job() -> None:
     h100, a100 = facts("h100-sxm"), facts("a100-sxm-80gb")
     assert sustained(small, h100) < sustained(large, h100) < 989e12
     assert sustained(experts, h100) < sustained(large, h100)
-    assert 2.0 < relative_sustained(large, h100, a100) < 3.2
-    assert relative_sustained(small, h100, a100) < relative_sustained(large, h100, a100)
-    assert relative_sustained(eight, h100, a100) > relative_sustained(large, h100, a100)
+    assert 2.0 < sustained(large, h100) / sustained(large, a100) < 3.2
+    ratios = [sustained(work, h100) / sustained(work, a100) for work in (small, large, eight)]
+    assert ratios == sorted(ratios)
+
+
+def test_a_rate_is_what_a_chip_sustains_or_is_held_to_or_a_part_of_its_peak() -> None:
+    assert rate(HELD, None) == 2e12
+    assert rate(FAST, None) == SUSTAINED * 4e12
+    h100 = facts("h100-sxm")
+    assert rate(Chip(kind="h100-sxm"), h100) == sustained(REFERENCE, h100)

@@ -165,3 +165,18 @@ def test_best_fit_leaves_less_in_pieces_than_first_fit() -> None:
                 simple[at] -= chips
         first.append(fragmentation(simple, 32))
     assert np.mean(ours) < np.mean(first)
+
+
+def test_of_alternatives_the_one_that_is_faster_for_this_job() -> None:
+    rows = site("ash", pool(8, "old", speed=1.0), pool(8, "new", speed=1.5))
+    asked = [ChipRequest(kind="new", count=4), ChipRequest(kind="old", count=4)]
+    plain, own = job(asked), job(asked, shape={"rates": (("old", 2.0), ("new", 1.0))})
+    assert shares_of(world(rows, jobs=[plain])) == [("ash", "new", 4)]
+    assert shares_of(world(rows, jobs=[own])) == [("ash", "old", 4)]
+
+
+def test_as_good_as_others_in_whole_nodes_is_rounded_up_to_them() -> None:
+    worth = Worth(kind="new", count=5)
+    asked = [ChipRequest(count=5, as_good_as=worth, kinds=("old",))]
+    rows = site("ash", pool(16, "old", node=4, speed=1.0), pool(8, "new", speed=1.5))
+    assert shares_of(world(rows, jobs=[job(asked, per="node")])) == [("ash", "old", 8)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from skep.model.job import ChipRequest
@@ -264,3 +267,17 @@ def test_parts_of_nodes_at_several_sites_make_no_whole_node() -> None:
     assert not placed(world(*rows, jobs=[job(6, span=2, per="node")]))
     elastic = job(6, span=2, per="node", elastic=(2, 6))
     assert placed(world(*rows, jobs=[elastic])) == {"j1": {"ash": 2, "elm": 2}}
+
+
+def test_a_plan_goes_with_its_last_reader_and_waits_for_no_collector() -> None:
+    snapshot = world(*THREE, jobs=[job(1, job="a"), job(99, job="b"), job(2, span=(2, 3))])
+    gc.collect()
+    gc.disable()
+    try:
+        plan = plan_of(snapshot)
+        assert len(tuple(plan.placements)) + len(tuple(plan.refusals)) == 3
+        board = weakref.ref(plan.refusals._board)  # type: ignore[attr-defined]
+        del plan
+        assert board() is None
+    finally:
+        gc.enable()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from skep.train.flat import FlatModel
 from skep.train.fragments import cuts, fragments_for
 from skep.train.lead import Options
-from skep.train.outer import PLAIN
+from skep.train.outer import PLAIN, fresh, outer_step
+from skep.train.replicas import SNAPSHOT_STEPS, Replicas
 from tests.train_network import Network
 
 
@@ -25,7 +26,7 @@ def test_cuts_cover_the_model_and_are_balanced(length, count):
 
 
 def test_larger_models_have_more_fragments():
-    assert [fragments_for(n) for n in (10, 870_656, 10**7, 10**9, 10**12)] == [1, 4, 8, 30, 48]
+    assert [fragments_for(n) for n in (10, 870_656, 10**7, 10**9, 10**12)] == [1, 8, 8, 30, 48]
 
 
 def test_a_range_of_the_parameters_is_read_and_written():
@@ -63,16 +64,80 @@ def test_the_sites_lead_in_turn_and_every_fragment_has_its_rounds():
     assert tokens == {sum(site.steps for site in network.sites.values())}
 
 
-def test_fragments_are_spread_over_the_interval_of_steps():
-    options = Options(outer=PLAIN, codec="fp32", interval_steps=12)
+@pytest.mark.parametrize("how", [{"interval_steps": 12}, {"interval": 1.2}])
+def test_all_fragments_are_called_at_one_time(how):
+    options = Options(outer=PLAIN, codec="fp32", **how)
     network = Network("a", "b", count=3, options=options)
     network.run(6.0)
     called = [
         max(site.fragments.rounds[i].called_last for site in network.sites.values())
         for i in range(3)
     ]
-    gaps = sorted(abs(a - b) for a in called for b in called if a < b)
-    assert gaps[0] > 0.2  # of 1.2 s
+    assert max(called) - min(called) < 0.06  # a latency, a tick
+    rounds = [state.round for state in network.sites["a"].fragments.states]
+    assert max(rounds) - min(rounds) <= 1
+
+
+def test_fragments_are_called_although_the_first_ones_rounds_stand_still():
+    network = Network("a", "b", count=2)
+    network.run(3.0)
+    before = network.sites["a"].fragments.states[1].round
+    for site in network.sites.values():
+        site.fragments.rounds[0]._lead.options = Options(interval=1e9)
+    network.run(6.0)
+    assert network.sites["a"].fragments.states[1].round >= before + 3
+
+
+def test_the_gain_of_joining_is_told_once_it_is_known():
+    network = Network("a", "b", "c", count=3)
+    network.run(8.0)
+    for site in network.sites.values():
+        assert site.fragments.gauge.speed_up == pytest.approx(1.0, abs=0.02)  # all do the same
+        told = [text for text in site.told if "joining sites helps little" in text]
+        assert len(told) == 1
+
+
+def replicas(count=3):
+    flat = FlatModel(torch.nn.Linear(2, 3, bias=False))
+    ranges = cuts(flat.length, count)
+    vector = flat.read()
+    states = [fresh(vector[slice(*own)], "0/a") for own in ranges]
+    return Replicas(flat, ranges, states, [0] * count, ("a", "r1"), 0.0), flat
+
+
+def moved(state):
+    return outer_step(state, torch.ones_like(state.anchor), PLAIN, 1, {"b": ("x", 1)})
+
+
+def test_fragments_of_one_snapshot_are_applied_at_one_step():
+    ours, _ = replicas()
+    newest = [moved(ours.states[0]), *ours.states[1:]]
+    assert ours.due(newest, 1.0, patience_s=2.0) == []
+    newest[2] = moved(newest[2])
+    assert ours.due(newest, 2.0, patience_s=2.0) == []
+    assert ours.due(newest, 3.1, patience_s=2.0) == [0, 2]  # a leader has died: no longer
+    newest[1] = moved(newest[1])
+    assert ours.due(newest, 3.2, patience_s=2.0) == [0, 1, 2]
+    ours.adopt(newest, [0, 1, 2])
+    assert ours.due(newest, 4.0, patience_s=2.0) == []
+
+
+def test_the_parts_of_all_fragments_are_of_one_snapshot():
+    ours, flat = replicas()
+    start = flat.read()
+    flat.write(start + 1.0)
+    ours.trained(10)
+    first = ours.answer(0, 1.0)
+    flat.write(start + 2.0)
+    ours.trained(10)
+    second = ours.answer(1, 1.1)
+    assert float(first.progress.mean()) == float(second.progress.mean()) == pytest.approx(1.0)
+    assert first.tokens == second.tokens == 10
+    again = ours.answer(0, 1.2)  # asked for anew: a new snapshot
+    assert again.tokens == 20
+    for _ in range(SNAPSHOT_STEPS + 1):
+        ours.trained(10)
+    assert ours.answer(2, 1.3).tokens == 50  # the last one is too old
 
 
 @pytest.mark.parametrize("victim", ["a", "b", "c"])

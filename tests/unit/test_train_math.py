@@ -15,7 +15,7 @@ from skep.train.accounting import (
 from skep.train.codec import BLOCK, CODECS, codec
 from skep.train.outer import Key, Outer, ahead, fresh, outer_step, sealed, weighted
 from skep.train.pacing import Pacer
-from skep.train.schedule import FIRST_S, Bounds, choose_interval, may_close, patience
+from skep.train.schedule import FIRST_S, may_close, patience
 
 
 @given(st.integers(1, 3 * BLOCK), st.floats(1e-12, 1e6), st.integers(0, 9))
@@ -125,15 +125,6 @@ def test_ring_bytes():
     assert data_parallel_bytes_per_token(1000, []) == 0.0
     assert bytes_per_token([100, 50], 30) == 5.0
     assert bytes_per_token([100], 0) == 0.0
-
-
-@given(st.floats(0.001, 100), st.floats(0.001, 10))
-def test_an_exchange_fits_in_its_interval_or_the_interval_is_at_its_bound(exchange, step):
-    bounds = Bounds()
-    interval = choose_interval(exchange, step, bounds)
-    longest = max(bounds.most_steps * step, 1.0)
-    assert exchange <= 0.7 * interval * 1.0001 or interval == longest
-    assert interval >= min(bounds.least_steps * step, longest)
 
 
 def test_rounds_close_with_all_or_with_most_of_the_tokens_after_the_limit():

@@ -13,7 +13,7 @@ def carry(rate, delay, seconds, chunk=1 << 15):
     total = 0
     while now < seconds:
         while window.open:
-            window.put(chunk, now)
+            window.put(chunk)
             free = max(free, now) + chunk / rate
             longest = max(longest, free - now)
             total += chunk
@@ -32,9 +32,19 @@ def test_a_link_is_filled_and_no_long_queue_builds_up(rate, delay):
     assert longest < 1.5 * AHEAD_S + 2 * LEAST / rate + 0.2
 
 
+def test_small_messages_over_a_long_way_do_not_look_like_a_slow_link():
+    window, now = Window(), 0.0
+    for _ in range(50):
+        window.put(5000)
+        now += 0.3
+        window.acknowledge(window.sent, now)
+        now += 1.0
+    assert window.rate is None  # one acknowledgement tells the delay, not the rate
+
+
 def test_an_acknowledgement_of_what_was_not_sent_is_refused():
     window = Window()
-    window.put(100, 0.0)
+    window.put(100)
     with pytest.raises(ValueError, match="101 bytes acknowledged of 100"):
         window.acknowledge(101, 1.0)
     window.acknowledge(60, 1.0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from skep.control.rates import JobRates
 from skep.control.topology import Topology
 from skep.model.evolve import replace
 from skep.model.policy import Policy
@@ -130,8 +131,8 @@ def _spare(holder: Holder, share: HeldShare) -> int:
 class Holding:
     """All pools' live runs, and what is known of each job that holds chips."""
 
-    def __init__(self, topology: Topology, policy: Policy) -> None:
-        self._topology, self._policy = topology, policy
+    def __init__(self, topology: Topology, policy: Policy, rates: JobRates) -> None:
+        self._topology, self._policy, self._rates = topology, policy, rates
         self._pools = [_Pool() for _ in topology.kind]
         self.holders: dict[str, Holder] = {}
         self.growing: dict[str, Holder] = {}  # those that could do with more chips
@@ -216,6 +217,7 @@ class Holding:
             moved_at=job.moved_at,
             resized_at=job.resized_at,
             next_rank=_next_rank(live, latest),
+            rates=self._rates.of(job.spec),
         )
 
 

@@ -72,7 +72,7 @@ class Control:
     def _admit(self, spec: Job, user: str, now: float) -> None:
         snapshot = self._snapshot(now)
         atlas = self.world.memory.atlas(snapshot, self.policy, now)
-        admissible(spec, snapshot, self.policy, user, atlas)
+        admissible(spec, snapshot, self.policy, user, atlas, self.world.rates.of(spec))
 
     def cancel(self, ref: str, user: str, now: float) -> JobDetail:
         """Ask a job to end. Raises ``ConflictError`` where it has ended already."""

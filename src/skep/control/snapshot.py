@@ -49,6 +49,7 @@ def take_snapshot(
         waiting=line,
         held=dict(world.held),
         held_in={queue: held.copy() for queue, held in world.held_in.items()},
+        held_worth=dict(world.held_worth) if policy.fair_share else None,
         used=world.usage.used(now) if policy.fair_share else {},
         speeds=world.topology.speeds,
         running=world.holding.columns(),
@@ -96,7 +97,7 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) ->
             evicted=job.evicted,
             claim=job.claim if job.claim is not None and job.claim.until > now else None,
         ),
-        Shape.of(job.spec, rounded(world.length(job))),
+        Shape.of(job.spec, rounded(world.length(job)), world.rates.of(job.spec)),
     )
 
 

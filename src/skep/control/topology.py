@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skep.control.rates import usual_rates
 from skep.model.chip import Chip
 from skep.model.site import NodePool, Pool, Site
 from skep.model.snapshot import Floats, Ints
-from skep.planner.rates import speed
 from skep.power.draw import idle_draw
 from skep.scheduler.blocks import packed
 
@@ -52,6 +52,7 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
     flat = [(r, i, p) for r, s in enumerate(pool.sites) for i, p in enumerate(s.pools)]
     kinds = [chips[p.chip] for _, _, p in flat]
     row = {s.name: r for r, s in enumerate(pool.sites)}
+    speeds = usual_rates(chips)
     bandwidth, rtt = _links(pool, row)
     blocks = [packed(p.chips, _block(p)) for _, _, p in flat]
     return Topology(
@@ -74,9 +75,9 @@ def topology(pool: Pool, chips: Mapping[str, Chip]) -> Topology:
         block_chips=np.array([_block(p) for _, _, p in flat], dtype=np.int64),
         first_block=np.cumsum([0, *map(len, blocks)], dtype=np.int64),
         block_chips_of_each=np.array([c for each in blocks for c in each], dtype=np.int64),
-        speeds={name: s for name, c in chips.items() if (s := speed(c))},
+        speeds=speeds,
         marginal=np.array([max(0.0, c.busy_power - c.idle_power) for c in kinds]),
-        speed=np.array([speed(c) or 0.0 for c in kinds]),
+        speed=np.array([speeds.get(c.kind, 0.0) for c in kinds]),
     )
 
 

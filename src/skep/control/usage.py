@@ -1,18 +1,14 @@
 """Usage: what each queue has had, folded from the runs; old use counts less.
 
-In chips of the pool's fastest kind, held on average, weighted by ``2 ** (-age / half_life)``: a
-queue that has always held n of them has used n. A run's part depends on its beginning and end
-alone, so that the sum is the same in whatever order events are folded.
+In chips of the reference (``scheduler.worth``), held on average, weighted by
+``2 ** (-age / half_life)``: a queue that has always held n of them has used n. A run's part depends
+on its beginning and end alone, so that the sum is the same in whatever order events are folded.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from skep.control.topology import Topology
-from skep.model.placement import Share
-from skep.scheduler.fair import worth_of_kinds
 
 
 @dataclass(slots=True)
@@ -39,29 +35,25 @@ class _Sum:
 class Usage:
     """Use per queue; it halves in ``half_life`` (s)."""
 
-    def __init__(self, topology: Topology, half_life: float) -> None:
+    def __init__(self, half_life: float) -> None:
         self._rate = math.log(2.0) / half_life
-        self._worth = worth_of_kinds(topology.kind, topology.speed)
         self._sums: dict[str, _Sum] = {}
 
-    def begins(self, queue: str, share: Share, start: float) -> None:
-        """A run holds chips from ``start`` (its placement) on."""
-        self._hold(queue, self._amount(share), start)
+    def begins(self, queue: str, chips: float, start: float) -> None:
+        """A run holds ``chips`` of the reference from ``start`` (its placement) on."""
+        self._hold(queue, chips, start)
 
-    def ends(self, queue: str, share: Share, start: float, end: float) -> None:
+    def ends(self, queue: str, chips: float, start: float, end: float) -> None:
         """A run that began at ``start`` has ended."""
-        self._hold(queue, -self._amount(share), start)
-        self.had(queue, share, start, end)
+        self._hold(queue, -chips, start)
+        self.had(queue, chips, start, end)
 
-    def had(self, queue: str, share: Share, start: float, end: float) -> None:
+    def had(self, queue: str, chips: float, start: float, end: float) -> None:
         """A run of which nothing was counted held its chips from ``start`` to ``end``."""
         total = self._sum(queue, end)
         since_end = math.exp(-self._rate * (total.at - end))
         since_start = math.exp(-self._rate * (total.at - start))
-        total.ended += self._amount(share) * (since_end - since_start)
-
-    def _amount(self, share: Share) -> float:
-        return self._worth.get(share.chip, 1.0) * share.chips
+        total.ended += chips * (since_end - since_start)
 
     def _hold(self, queue: str, amount: float, since: float) -> None:
         total = self._sum(queue, since)
@@ -75,7 +67,7 @@ class Usage:
         return total
 
     def used(self, now: float) -> dict[str, float]:
-        """Per queue, in chips of the fastest kind."""
+        """Per queue, in chips of the reference."""
         found = {}
         for queue, total in self._sums.items():
             factor = math.exp(-self._rate * (now - total.at))

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from skep.control.holding import Holding
+from skep.control.rates import JobRates
 from skep.control.topology import Topology
 from skep.control.usage import Usage
+from skep.model.placement import Share
 from skep.model.policy import Policy
 from skep.model.snapshot import Ints
 from skep.model.state import JobState, RunState, SiteState
@@ -22,6 +24,7 @@ from skep.scheduler.blocks import Parts, pick
 from skep.scheduler.estimate import Estimate, History
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Memory
+from skep.scheduler.worth import Worth
 
 # A plan is not asked for sooner than so many seconds after the last one, unless something happens.
 SHORTEST_LOOK = 1.0
@@ -37,7 +40,6 @@ class World:
     ) -> None:
         self.topology, self.policy = topology, policy or Policy()
         self.now = 0.0  # of the last cycle or report
-        self.holding = Holding(topology, self.policy)
         self.history = History()
         self.claims: dict[str, None] = {}  # jobs for which chips are kept
         self.again = float("inf")  # when a plan is wanted although nothing has happened
@@ -58,7 +60,11 @@ class World:
         self.held_in: dict[str, Ints] = {}  # queue -> chips per pool
         self.block_free = topology.block_chips_of_each.copy()
         self._chosen: dict[str, Parts] = {}
-        self.usage = Usage(topology, self.policy.half_life)
+        self.rates = JobRates(topology.chips, topology.kind)
+        self.worth = Worth(topology.kind, topology.speed)
+        self.holding = Holding(topology, self.policy, self.rates)
+        self.held_worth: dict[str, float] = defaultdict(float)  # queue -> chips of the reference
+        self.usage = Usage(self.policy.half_life)
         # Waiting jobs as the scheduler sees them; made by the first snapshot, then kept in step.
         self.line: Line | None = None
         self.line_policy: Policy | None = None
@@ -113,7 +119,12 @@ class World:
         for name, run in job.runs.items():
             if name not in live:
                 end = job.ended_at if run.ended_at is None else run.ended_at
-                self.usage.had(job.spec.queue, run.share, run.placed_at, end or run.placed_at)
+                chips = self.worth_of(job, run.share)
+                self.usage.had(job.spec.queue, chips, run.placed_at, end or run.placed_at)
+
+    def worth_of(self, job: JobState, share: Share) -> float:
+        """What the share is worth to the job, in chips of the reference."""
+        return share.chips * self.worth.of(share.chip, self.rates.of(job.spec))
 
     def _index(self, job: JobState) -> None:
         if job.claim is not None and not job.ended and not job.ending:
@@ -178,11 +189,13 @@ class World:
         first = topology.first_block[pool]
         for block, chips in self._parts(run, pool, sign):
             self.block_free[first + block] -= sign * chips
+        worth = self.worth_of(job, share)
+        self.held_worth[queue] = max(0.0, self.held_worth[queue] + sign * worth)
         if sign > 0:
-            self.usage.begins(queue, share, run.placed_at)
+            self.usage.begins(queue, worth, run.placed_at)
         else:
             end = job.runs[run.run].ended_at if run.run in job.runs else None
-            self.usage.ends(queue, share, run.placed_at, end or job.ended_at or run.placed_at)
+            self.usage.ends(queue, worth, run.placed_at, end or job.ended_at or run.placed_at)
 
     def _parts(self, run: RunState, pool: int, sign: int) -> Parts:
         """In which blocks the run lies; chosen here where its placement did not say."""

@@ -11,6 +11,7 @@ from skep.errors import InputError
 from skep.files.chips import Written, full_chips, full_span
 from skep.files.hints import JOB_HINTS
 from skep.files.problems import Plain, check, field_name, printable, unknown_field
+from skep.files.workload import workload_of
 from skep.files.yaml import MIB, Value, parse_mapping, read_text
 from skep.model.job import Job
 
@@ -49,7 +50,10 @@ def job_from_mapping(
         if word not in JOB_FIELDS:
             raise _unknown(word, data[word], source)
     written: Written = {}
-    job = check(Job, _full(data, source, written), source=source, written=written, hints=JOB_HINTS)
+    full = _full(data, source, written)
+    if "model" in full:
+        full["model"] = workload_of(full["model"], source, folder).model_dump()
+    job = check(Job, full, source=source, written=written, hints=JOB_HINTS)
     _check_env(job, source)
     _check_counts(job, source, written)
     return job if folder is None else with_workdir(job, folder, source)

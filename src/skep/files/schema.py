@@ -93,6 +93,7 @@ def _job() -> dict[str, Any]:
         "anyOf": [{"type": "integer", "minimum": 1}, {"$ref": "#/$defs/Span"}],
     }
     fields["env"] = _env(fields["env"])
+    fields["model"] = _trained(schema, fields["model"])
     return {**schema, "properties": fields}
 
 
@@ -107,6 +108,20 @@ def _chips(model: Mapping[str, Any]) -> dict[str, Any]:
         "description": "6, h100-sxm:512, {kind: …, count: …}, or a list: " + model["description"],
         "anyOf": [*one, several],
         "examples": [6, "h100-sxm:512", {"kind": "h100-sxm", "count": 512}],
+    }
+
+
+def _trained(schema: dict[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """A name or a file, or fields of a workload, some of them left to a base."""
+    workload = schema["$defs"]["Workload"]
+    base = {"type": "string", "description": "a model of skep's list: other fields change it"}
+    properties = {"base": base, **workload["properties"]}
+    schema["$defs"]["Workload"] = {**workload, "properties": properties, "required": []}
+    forms = [{"type": "string"}, {"$ref": "#/$defs/Workload"}]
+    return {
+        "description": "llama-3-70b, model.yaml, or {base: …, seq_len: …}: " + model["description"],
+        "anyOf": forms,
+        "examples": ["llama-3-70b", {"base": "llama-3-70b", "dtype": "fp8"}],
     }
 
 

@@ -74,6 +74,35 @@ def load_model(what: str, changes: Mapping[str, Value] | None = None) -> Model:
     return _finished(fields, source, changes or {}, "")
 
 
+def workload_of(value: Value, source: str, folder: Path | None) -> Workload:
+    """What ``model`` of a job file means: a name, a file beside it, or fields over a ``base``.
+
+    Without a ``folder`` no file is read. Raises ``InputError``.
+    """
+    match value:
+        case str() if folder is not None and _is_file(value):
+            return load_model(str(folder / Path(value).expanduser())).workload
+        case str():
+            fields, _ = _of_name(value, "model", source)
+        case dict():
+            base, own = value.get("base"), {k: v for k, v in value.items() if k != "base"}
+            below = {} if base is None else _of_name(str(base), "model.base", source)[0]
+            fields = {"name": "model", **below, **own}
+        case _:
+            allowed = "allowed: the name of a model, a file, or fields such as {base: llama-3-8b}"
+            raise InputError("model", value, allowed, source=source)
+    try:
+        return _finished(fields, "", {}, source).workload
+    except InputError as wrong:
+        raise InputError(
+            f"model.{wrong.field}", wrong.value, wrong.allowed, source=source
+        ) from None
+
+
+def _is_file(value: str) -> bool:
+    return Path(value).suffix in (".yaml", ".yml", ".json")
+
+
 @cache
 def named_models() -> Mapping[str, Named]:
     """skep's own list of models by name."""

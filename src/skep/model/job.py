@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from skep.model.base import NAME_PATTERN, BitsPerSecond, Name, Seconds, Spec
+from skep.model.workload import Workload
 
 OnSiteLoss = Literal["replace", "wait", "fail"]
 Per = Literal["chip", "node", "site"]
@@ -126,6 +127,9 @@ class Job(Spec):
         default=None, description="links between its sites must be at least so good"
     )
     spread: int | None = Field(default=None, ge=1, description="at most so many chips at one site")
+    model: Workload | None = Field(
+        default=None, description="what it trains: how fast each kind of chip is for it"
+    )
     data: tuple[Name, ...] = Field(
         default=(), description="sites where its data or checkpoints lie: preferred"
     )

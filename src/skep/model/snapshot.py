@@ -19,6 +19,8 @@ from skep.model.placement import Claim, Share
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Rates = tuple[tuple[str, float], ...]
+"""Chip kind and FLOP/s of one chip for one job; empty: as for a job that names no model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Pools:
     chips_per_node: Ints
     block_chips: Ints  # chips of a full block
     marginal_power: Floats  # W that one chip at work adds before PUE: busy minus idle draw
-    speed: Floats  # FLOP/s of one chip; 0 where unknown
+    speed: Floats  # FLOP/s of one chip for a job that names no model; 0 where unknown
     # Blocks of pool p are rows first_block[p] to first_block[p + 1] of block_free (chips).
     # None: the free chips lie in as few blocks as can be.
     first_block: Ints | None = None
@@ -72,10 +74,11 @@ class Shape:
     exchange: Exchange | None = None
     spread: int | None = None
     data: tuple[str, ...] = ()
+    rates: Rates = ()
 
     @classmethod
-    def of(cls, spec: Job, length: float = np.inf) -> Shape:
-        """The shape of a job that is expected to work for ``length`` s yet."""
+    def of(cls, spec: Job, length: float = np.inf, rates: Rates = ()) -> Shape:
+        """The shape of a job that is expected to work for ``length`` s yet, at these ``rates``."""
         return cls(
             chips=spec.chips,
             span=spec.span,
@@ -88,6 +91,7 @@ class Shape:
             exchange=spec.exchange,
             spread=spec.spread,
             data=spec.data,
+            rates=rates,
         )
 
 
@@ -157,6 +161,7 @@ class Holder:
     moved_at: float | None = None
     resized_at: float | None = None
     next_rank: int = 0
+    rates: Rates = ()
 
     @property
     def chips(self) -> int:
@@ -222,9 +227,10 @@ class Forecast:
 class Snapshot:
     """The world at one moment. ``held`` is chips held by live runs, per queue.
 
-    ``held_in`` the same per queue and pool (length P each); ``used`` per queue the chips held on
-    average in the past, in chips of ``reference`` speed, decayed; ``speeds`` FLOP/s of one chip by
-    kind, also of kinds that no site has.
+    ``held_in`` the same per queue and pool (length P each); ``held_worth`` the same in chips of the
+    reference, each for what it is worth to its job (see ``scheduler.worth``), ``used`` so many held
+    on average in the past, decayed. ``speeds`` FLOP/s of one chip by kind for a job that names no
+    model, also of kinds that no site has.
     ``running`` has one entry per pool (or none at all: nothing is known of ends); ``growing`` are
     running jobs that could do with more chips; ``kept`` is what is kept for whom. ``slow`` says
     that it is time to look for what may move.
@@ -241,6 +247,7 @@ class Snapshot:
     forecast: Forecast | None = None
     slow: bool = False
     held_in: Mapping[str, Ints] = field(default_factory=dict)
+    held_worth: Mapping[str, float] | None = None  # None: as ``held_in``, for jobs without models
     used: Mapping[str, float] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
 

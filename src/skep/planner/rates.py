@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from skep.model.chip import Chip
@@ -13,6 +11,35 @@ from skep.planner.layout import Layout, Layouts
 from skep.planner.machine import machine_of
 from skep.planner.shape import shape_of
 from skep.planner.step import step
+
+REFERENCE = Workload(
+    name="reference",
+    layers=32,
+    hidden=4096,
+    heads=32,
+    kv_heads=8,
+    head_dim=128,
+    ffn=14336,
+    vocab=128256,
+    seq_len=4096,
+    global_batch=1024,
+)
+"""What is trained by a job that does not say: a dense decoder of 8 billion parameters, 16 bits."""
+SUSTAINED = 0.51
+"""Share of its 16-bit peak that the middle chip of the catalogue sustains in ``REFERENCE``."""
+
+
+def rate(chip: Chip, facts: ChipFacts | None, work: Workload = REFERENCE) -> float | None:
+    """FLOP/s of one chip in ``work``, to be compared with those of other chips for that work.
+
+    What it is held to; else what it ``sustained``; without ``facts`` so much of its peak as most
+    chips reach. ``None`` where not even that is known.
+    """
+    if chip.held_to is not None:
+        return chip.held_to
+    if facts is not None:
+        return sustained(work, facts)
+    return None if chip.peak_flops is None else SUSTAINED * chip.peak_flops
 
 
 def speed(chip: Chip) -> float | None:
@@ -32,30 +59,12 @@ def sustained(work: Workload, chip: ChipFacts) -> float:
     return work.flops_per_token() * work.tokens_per_step / float(seconds.reshape(-1)[0])
 
 
-def relative_sustained(work: Workload, chip: ChipFacts, reference: ChipFacts) -> float:
-    """Speed of ``chip`` in units of ``reference`` for one job: what each sustains in its layers."""
-    return sustained(work, chip) / sustained(work, reference)
-
-
 def relative_speed(chip: Chip, reference: Chip) -> float | None:
     """Speed of ``chip`` in units of ``reference``; ``None`` where one of them is not known.
 
     Peak against peak: kinds reach 50 to 97 % of their peaks in matrix products, so two kinds
-    may trade places where their peaks are less than a factor of two apart. Where the job's model
-    is known, ``relative_sustained`` is the better answer.
+    may trade places where their peaks are less than a factor of two apart; ``rate`` is the better
+    answer.
     """
     ours, theirs = speed(chip), speed(reference)
     return ours / theirs if ours is not None and theirs else None
-
-
-def chip_equivalents(
-    counts: Mapping[str, int], chips: Mapping[str, Chip], reference: Chip
-) -> float | None:
-    """Chips of ``reference`` that ``counts`` (kind -> chips) amount to; ``None`` if not known."""
-    answer = 0.0
-    for kind, count in counts.items():
-        ratio = relative_speed(chips[kind], reference)
-        if ratio is None:
-            return None
-        answer += count * ratio
-    return answer

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skep.model.job import ChipRequest, Worth
-from skep.model.snapshot import Shape, Waiting
+from skep.model.snapshot import Ints, Rates, Shape, Waiting
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 
@@ -38,6 +39,7 @@ class Ask:
     worth: str = ""
     speed: float = 0.0
     length: float = math.inf  # s that it is expected to work
+    rates: Rates = ()  # of the job
 
 
 def asks_of(job: Waiting, shape: Shape, board: Board, ledger: Ledger) -> tuple[Ask, ...]:
@@ -65,6 +67,7 @@ def asks_of(job: Waiting, shape: Shape, board: Board, ledger: Ledger) -> tuple[A
                 rtt=quick,
                 data=shape.data,
                 length=shape.length,
+                rates=shape.rates,
             ),
         )
     listed = [_of_request(request, shape, board, ledger) for request in shape.chips]
@@ -91,19 +94,32 @@ def _as_good(
 
     First the kind of which this is the smallest part of what is free.
     """
-    one = board.speed(worth.kind)
+
+    def speed(kind: str) -> float:
+        return board.speed(kind, shape.rates)
+
+    one = speed(worth.kind)
     named = [kind for kind in request.kinds or board.kinds if kind == worth.kind or one > 0]
-    kinds = [kind for kind in named if kind == worth.kind or board.speed(kind) > 0]
+    kinds = [kind for kind in named if kind == worth.kind or speed(kind) > 0]
     if shape.mixed and len(kinds) > 1:
         return [_ask(shape, "+".join(sorted(kinds)), worth.count, board, worth=worth.kind)]
     counts = {
-        kind: worth.count if kind == worth.kind else _count(worth.count * one, board.speed(kind))
+        kind: _in_nodes(
+            worth.count if kind == worth.kind else _count(worth.count * one, speed(kind)),
+            board.columns(kind).node if shape.per == "node" else (),
+        )
         for kind in kinds
     }
     free = {kind: board.free(kind, ledger) for kind in kinds}
     order = sorted(kinds, key=lambda kind: (counts[kind] / (free[kind] or 1e-9), kind))
     asks = [_ask(shape, kind, counts[kind], board) for kind in order]
     return asks or [_ask(shape, UNKNOWN, worth.count, board)]
+
+
+def _in_nodes(count: int, nodes: Sequence[int] | Ints) -> int:
+    """``count``, up to whole nodes of the largest size."""
+    size = max(map(int, nodes), default=1)
+    return -(-count // size) * size
 
 
 def _count(speed: float, each: float) -> int:
@@ -128,8 +144,9 @@ def _ask(shape: Shape, kind: str, count: int, board: Board, worth: str = "") -> 
         rtt=quick,
         data=shape.data,
         worth=worth,
-        speed=most * board.speed(worth or kind),
+        speed=most * board.speed(worth or kind, shape.rates),
         length=shape.length,
+        rates=shape.rates,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from skep.model.placement import Share
 from skep.model.policy import Policy
-from skep.model.snapshot import Bools, Floats, Ints, Snapshot
+from skep.model.snapshot import Bools, Floats, Ints, Rates, Snapshot
 from skep.rules.decide import DEFAULT, Decision, Facts, concerning, decide, ever_allowed
 from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
@@ -107,9 +107,13 @@ class Board:
             found = self.atlas.columns[kind] = Columns(self.snapshot, kind)
         return found
 
-    def speed(self, kind: str) -> float:
-        """FLOP/s of one chip; of several kinds that of the slowest; 0 where not known."""
-        return min(float(self.atlas.speeds.get(one, 0.0)) for one in kind.split("+"))
+    def speed(self, kind: str, rates: Rates = ()) -> float:
+        """FLOP/s of one chip for a job of these ``rates``; of several kinds that of the slowest.
+
+        0 where it is not known.
+        """
+        known = dict(rates) if rates else self.atlas.speeds
+        return min(float(known.get(one, 0.0)) for one in kind.split("+"))
 
     def clean(self, kind: str) -> Floats:
         """Clean share (0..1) of the draw, per row of the kind's columns."""

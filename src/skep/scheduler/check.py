@@ -7,7 +7,7 @@ from dataclasses import replace
 from skep.errors import DeniedError, InputError, nearest
 from skep.model.job import Job
 from skep.model.policy import Policy
-from skep.model.snapshot import Ints, Shape, Snapshot, Waiting
+from skep.model.snapshot import Ints, Rates, Shape, Snapshot, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Atlas, Board
 from skep.scheduler.explain import wanted
@@ -18,16 +18,23 @@ from skep.scheduler.search import possible
 
 
 def admissible(
-    spec: Job, snapshot: Snapshot, policy: Policy, user: str = "", atlas: Atlas | None = None
+    spec: Job,
+    snapshot: Snapshot,
+    policy: Policy,
+    user: str = "",
+    atlas: Atlas | None = None,
+    rates: Rates = (),
 ) -> None:
     """Return if the pool, all free and all up, could hold the job; load and power do not count.
+
+    ``rates`` are the job's.
 
     Raises ``InputError`` for an unknown queue, a chip kind that no site has, more chips than there
     are and a span that the pool does not have; ``DeniedError`` for a queue that is not the user's.
     """
     _queue(spec, policy, user)
     _span(spec, snapshot)
-    shape = Shape.of(spec)
+    shape = Shape.of(spec, rates=rates)
     board, ledger = Board(snapshot, policy, 0.0, atlas), Ledger.empty_pool(snapshot, policy)
     problems = []
     for ask in asks_of(Waiting("", 0, 0, 0, 0.0), shape, board, ledger):

@@ -121,7 +121,8 @@ class Clique:
     def _leaf(self, chosen: list[int], least: int) -> Choice | None:
         rows = np.array(sorted(chosen))
         rooms = self._rooms[rows]
-        chips = split(rooms, self._columns.speed[rows] * rooms, self._grain[rows], self._ask.most)
+        weights = self._columns.speed(self._ask.rates)[rows] * rooms
+        chips = split(rooms, weights, self._grain[rows], self._ask.most)
         if chips is None or int(chips.sum()) < least:
             return None
         return Choice(rows, chips, int(np.count_nonzero(self._able)))

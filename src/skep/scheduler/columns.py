@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skep.model.snapshot import Bools, Floats, Ints, Snapshot
+from skep.model.snapshot import Bools, Floats, Ints, Rates, Snapshot
 from skep.scheduler.ledger import meter_power
 
 # A chip without a known draw: any headroom that is not negative is enough for all of them.
@@ -35,7 +35,7 @@ class Columns:
         self.block: Ints = np.maximum(pools.block_chips[self.rows], 1)
         self.watts: Floats = meter_power(pools, sites.pue)[self.rows]
         self.divisor: Floats = np.maximum(self.watts, _NO_DRAW)
-        self.speed: Floats = pools.speed[self.rows]
+        self._speed: dict[Rates, Floats] = {(): pools.speed[self.rows]}
         self.row_of_pool = {pool: row for row, pool in enumerate(rows)}
         self.alone = len(set(self.site.tolist())) == len(rows)  # one pool of the kind per site
         self._sites = sites
@@ -51,6 +51,14 @@ class Columns:
             apart = self.site[:, None] != self.site[None, :]
             self._linked[bandwidth, rtt] = good[np.ix_(self.site, self.site)] & apart
         return self._linked[bandwidth, rtt]
+
+    def speed(self, rates: Rates) -> Floats:
+        """FLOP/s of one chip per row for a job of these ``rates``; 0 where not known."""
+        if rates not in self._speed:
+            known = dict(rates)
+            found = [known.get(kind, 0.0) for kind in self.kinds]
+            self._speed[rates] = np.array(found, dtype=np.float64)
+        return self._speed[rates]
 
     @cached_property
     def all_linked(self) -> bool:

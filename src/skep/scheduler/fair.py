@@ -1,18 +1,15 @@
-"""Fair share: what each queue has, has had, and deserves, in chips as good as a reference.
-
-The reference is the fastest kind of the pool: a hundred weak chips are charged as the few strong
-ones whose work they do. A chip whose speed is not known is charged as one of those.
-"""
+"""Fair share: what each queue has, has had, and deserves, in chips of a reference (``worth``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from skep.model.policy import Policy, Queue
-from skep.model.snapshot import Floats, Snapshot
+from skep.model.snapshot import Rates, Shape, Snapshot
+from skep.scheduler.worth import Worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +32,16 @@ class Standing:
         return self.held - self.deserved
 
 
-def worth_of_kinds(kinds: Sequence[str], speed: Floats) -> dict[str, float]:
-    """Chips of the fastest of ``kinds`` that one chip of each is charged as (above 0, up to 1)."""
-    known = dict(zip(kinds, speed.tolist(), strict=True))
-    fastest = max(known.values(), default=0.0)
-    return {kind: (s / fastest if s > 0 else 1.0) for kind, s in known.items()}
-
-
 class Tree:
     """The queues of a policy with what they hold; ``charge`` counts what a plan gives."""
 
     def __init__(self, snapshot: Snapshot, policy: Policy) -> None:
         self.on = policy.fair_share
         self._queues = {queue.name: queue for queue in reversed(policy.queues)}
-        self._worth = worth_of_kinds(snapshot.pools.kind, snapshot.pools.speed)
         self._held: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._used: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._paths = {name: self._path(name) for name in self._queues}
-        self._capacity = 0.0
+        self._capacity, self._worth = 0.0, Worth((), np.empty(0))
         if self.on:
             self._fill(snapshot)
 
@@ -64,12 +53,9 @@ class Tree:
         return tuple(reversed(path))
 
     def _fill(self, snapshot: Snapshot) -> None:
-        pools = snapshot.pools
-        each = [self._worth[kind] for kind in pools.kind]
-        self._capacity = float(pools.chips @ each) if each else 0.0
-        for queue in {*snapshot.held, *snapshot.held_in}:
-            held = snapshot.held_in.get(queue)
-            now = float(snapshot.held.get(queue, 0)) if held is None else float(held @ each)
+        self._worth = worth_in(snapshot)
+        self._capacity = self._worth.amount(snapshot.pools.chips, snapshot.pools.kind)
+        for queue, now in held_worth(snapshot, self._worth).items():
             for name in self._paths.get(queue, ()):
                 self._held[name] += now
         for queue, used in snapshot.used.items():
@@ -80,10 +66,10 @@ class Tree:
         """From the top down to ``queue``."""
         return self._paths.get(queue, ())
 
-    def charge(self, queue: str, kind: str, chips: int) -> None:
-        """Chips of ``kind`` are given to ``queue``."""
+    def charge(self, queue: str, kind: str, chips: int, rates: Rates = ()) -> None:
+        """Chips of ``kind`` are given to a job of ``queue`` that works at ``rates`` on them."""
         if self.on:
-            worth = self._worth.get(kind, 1.0) * chips
+            worth = self._worth.of(kind, rates) * chips
             for name in self._paths.get(queue, ()):
                 self._held[name] += worth
 
@@ -163,19 +149,35 @@ def standings(snapshot: Snapshot, policy: Policy, queue: str) -> tuple[Standing,
     return tuple(found for found in tree.standings(wanted(snapshot)) if found.queue in path)
 
 
+def worth_in(snapshot: Snapshot) -> Worth:
+    """What the chips of the snapshot's pool are worth."""
+    return Worth(snapshot.pools.kind, snapshot.pools.speed)
+
+
+def held_worth(snapshot: Snapshot, worth: Worth) -> dict[str, float]:
+    """Per queue what it holds, in chips of the reference."""
+    if snapshot.held_worth is not None:
+        return dict(snapshot.held_worth)
+    kinds, held = snapshot.pools.kind, snapshot.held_in
+    total = {queue: float(chips) for queue, chips in snapshot.held.items()}
+    return total | {queue: worth.amount(chips, kinds) for queue, chips in held.items()}
+
+
 def wanted(snapshot: Snapshot) -> dict[str, float]:
-    """Per queue what it holds and waits for, in chips of the fastest kind."""
-    worth = worth_of_kinds(snapshot.pools.kind, snapshot.pools.speed)
-    each = np.array([worth[kind] for kind in snapshot.pools.kind])
-    total = {queue: float(held @ each) for queue, held in snapshot.held_in.items()}
-    for queue, chips in snapshot.held.items():
-        total.setdefault(queue, float(chips))
+    """Per queue what it holds and waits for, in chips of the reference."""
+    worth = worth_in(snapshot)
+    total = held_worth(snapshot, worth)
     shapes: dict[int, float] = {}
     for job in snapshot.waiting:
         shape = snapshot.shapes[job.shape]
         if job.shape not in shapes:
-            first = shape.chips[0]
-            kind = first.as_good_as.kind if first.as_good_as else first.kind or ""
-            shapes[job.shape] = first.count * worth.get(kind, 1.0)
+            shapes[job.shape] = asked_worth(shape, worth)
         total[shape.queue] = total.get(shape.queue, 0.0) + shapes[job.shape]
     return total
+
+
+def asked_worth(shape: Shape, worth: Worth) -> float:
+    """What a job's first wish is worth, in chips of the reference."""
+    first = shape.chips[0]
+    kind = first.as_good_as.kind if first.as_good_as else first.kind or ""
+    return first.count * worth.of(kind, shape.rates)

@@ -62,7 +62,7 @@ def _one_more(board: Board, ledger: Ledger, holder: Holder, now: float) -> Place
     sites = frozenset(names[pools.site[share.row]] for share in holder.shares)
     elastic = holder.spec.elastic
     missing = 0 if elastic is None else elastic.max - holder.chips
-    shape = Shape.of(holder.spec, max(1.0, holder.end - now))
+    shape = Shape.of(holder.spec, max(1.0, holder.end - now), holder.rates)
     again = Repair(chip=kind, chips=1, rank=holder.next_rank, others=sites)
     job = Waiting(holder.job, 0, 0, holder.priority, 0.0, repair=again)
     (ask,) = asks_of(job, shape, board, ledger)

@@ -138,7 +138,7 @@ def _ways(board: Board, ledger: Ledger, holder: Holder, now: float) -> Iterator[
     """The best place of each kind that is not where the job is; the same kind no smaller."""
     here = holder.shares[0]
     site, kind = int(board.snapshot.pools.site[here.row]), board.snapshot.pools.kind[here.row]
-    shape = Shape.of(holder.spec, max(1.0, holder.end - now))
+    shape = Shape.of(holder.spec, max(1.0, holder.end - now), holder.rates)
     job = Waiting(holder.job, 0, 0, holder.priority, 0.0)
     for ask in asks_of(job, shape, board, ledger):
         if ask.sites_min > 1 or "+" in ask.kind or ask.worth:
@@ -156,8 +156,8 @@ def _gain(board: Board, holder: Holder, ask: Ask, choice: Choice, now: float) ->
     """Chip-seconds that the job gains there, and what that is."""
     pools, columns, here = board.snapshot.pools, board.columns(ask.kind), holder.shares[0]
     left, row = holder.end - now, int(choice.rows[0])
-    old = float(pools.speed[here.row]) * here.chips
-    new = float(columns.speed[row]) * int(choice.chips[0])
+    old = board.speed(pools.kind[here.row], holder.rates) * here.chips
+    new = float(columns.speed(holder.rates)[row]) * int(choice.chips[0])
     faster = left * (1.0 - old / new) * here.chips if old > 0 and new > 0 else 0.0
     before = _clean(board, int(pools.site[here.row]), left, now)
     after = _clean(board, int(columns.site[row]), left, now)

@@ -108,7 +108,7 @@ def _other_kinds(board: Board, shape: Shape) -> Iterator[Try]:
     named = {c.kind for c in asked}
     first = asked[0]
     for kind in sorted(set(board.kinds) - named):
-        ours, theirs = board.speed(first.kind or ""), board.speed(kind)
+        ours, theirs = (board.speed(k, shape.rates) for k in (first.kind or "", kind))
         count = math.ceil(first.count * ours / theirs - 1e-9) if ours and theirs else first.count
         request = ChipRequest(kind=kind, count=max(count, shape.span.min))
         value = f"{kind}:{request.count}"

@@ -5,7 +5,7 @@ What is decided is kept as a few numbers per job, and becomes shares when it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar, overload
 
@@ -113,12 +113,12 @@ def count(ledger: Ledger, ask: Ask, columns: Columns, rows: Ints, sites: Ints, c
     """Count ``chips`` of ``rows`` against quotas and the queue's part."""
     if "+" not in ask.kind:
         ledger.limits.take(ask.queue, ask.kind, sites, chips)
-        ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()))
+        ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()), ask.rates)
         return
     for row, site, some in zip(rows.tolist(), sites.tolist(), chips.tolist(), strict=True):
         kind = columns.kinds[row]
         ledger.limits.take(ask.queue, kind, np.array([site]), np.array([some]))
-        ledger.tree.charge(ask.queue, kind, some)
+        ledger.tree.charge(ask.queue, kind, some, ask.rates)
 
 
 def shares_of(board: Board, ask: Ask, choice: Choice) -> tuple[Share, ...]:
@@ -199,15 +199,22 @@ def _reason(board: Board, columns: Columns, ask: Ask, choice: Choice) -> str:
 
 
 class Lazy(Sequence[Item], Generic[Item]):
-    """A sequence that is made when it is first read; equal to any sequence of the same items."""
+    """A sequence that is made when it is first read; equal to any sequence of the same items.
 
-    def __init__(self, count: int, make: Callable[[], Iterator[Item]]) -> None:
+    ``make`` is not a method of an heir: a plan that holds itself would stay until the collector
+    comes, with all that it was made from. An heir says how in ``_made``.
+    """
+
+    def __init__(self, count: int, make: Callable[[], Iterable[Item]] = tuple) -> None:
         self._count, self._make = count, make
         self._items: tuple[Item, ...] | None = None
 
+    def _made(self) -> Iterable[Item]:
+        return self._make()
+
     def _all(self) -> tuple[Item, ...]:
         if self._items is None:
-            self._items = tuple(self._make())
+            self._items = tuple(self._made())
         return self._items
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ class Refusals(Lazy[Refusal]):
     """In the order in which they were looked at; ``of`` finds that of one job."""
 
     def __init__(self, ahead: Ahead, line: Line, placed: set[int]) -> None:
-        super().__init__(len(line) - len(placed), self._in_order)
+        super().__init__(len(line) - len(placed))
         self._board, self._ledger, self._line = ahead.board, ahead.ledger, line
         self._ahead, self._placed, self._now = ahead, placed, ahead.timeline.now
         self._known: dict[Same, Refusal] = {}
@@ -61,7 +61,7 @@ class Refusals(Lazy[Refusal]):
         late = found is None or found.submitted_at + self._line.patience <= self._now
         return None if found is None or late else found.priority
 
-    def _in_order(self) -> Iterator[Refusal]:
+    def _made(self) -> Iterator[Refusal]:
         parts = [(group, group.rows) for group in self._line.groups.values()]
         rows, _ = in_order(self._line, parts, self._now)
         return (self._at(row) for row in rows.tolist() if row not in self._placed)

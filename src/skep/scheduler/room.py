@@ -70,9 +70,9 @@ def in_worth(board: Board, columns: Columns, ask: Ask, chips: Ints) -> Ints:
 
 def worth(board: Board, columns: Columns, ask: Ask) -> Floats:
     """Per row, how many chips of ``ask.worth`` one chip does the work of."""
-    one = board.speed(ask.worth) or math.inf
-    each = {kind: board.speed(kind) / one for kind in set(columns.kinds)} | {ask.worth: 1.0}
-    return np.array([each[kind] for kind in columns.kinds], dtype=np.float64)
+    one = board.speed(ask.worth, ask.rates) or math.inf
+    same = np.array([kind == ask.worth for kind in columns.kinds], dtype=bool)
+    return np.where(same, 1.0, columns.speed(ask.rates) / one)
 
 
 def one_pool_per_site(columns: Columns, rooms: Ints) -> Ints:

@@ -10,6 +10,7 @@ from typing import Any
 
 from skep.errors import InputError
 from skep.runenv import parse_address
+from skep.train.choice import DELAY_SHARE, Chosen
 from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
 from skep.train.member import Member
@@ -62,6 +63,21 @@ class Exchange:
     @property
     def wanted(self) -> dict[int, Call]:
         return self._rounds.wanted
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """Codec and interval, with their reasons; None before the first tick."""
+        return self._rounds.chosen
+
+    @property
+    def gain(self) -> float | None:
+        """Rounds alone of the largest site that a common round is worth (``gauge``)."""
+        return self._rounds.gauge.speed_up
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which fragments of one snapshot that have come wait for the others."""
+        return DELAY_SHARE * self.chosen.interval_s if self.chosen is not None else 0.0
 
     @property
     def finished(self) -> bool:
@@ -174,6 +190,7 @@ class Exchange:
         self._ready.set()
         while not self._stopping.is_set():
             self._rounds.receiving = self._mesh.receiving()
+            self._rounds.rates = self._mesh.rates()
             self._rounds.tick(time.monotonic())
             self._flush()
             try:

@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 
+from skep.train.choice import Chosen, Known, choose
 from skep.train.frames import Kind, Message
+from skep.train.gauge import Gauge
 from skep.train.lead import Options
 from skep.train.member import Member
 from skep.train.outer import OuterState
@@ -24,7 +26,9 @@ from skep.train.parts import Call, Local, Part, beat
 from skep.train.rounds import Rounds
 
 BEAT_S = 0.5
-SMALLEST = 200_000  # parameters of a fragment, below which cutting brings nothing
+CHOOSE_S = 1.0
+GAIN_S = 60.0  # for which the gauge must say something else before that is told
+SMALLEST = 100_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
 USUAL, MOST = 8, 48
 
@@ -33,6 +37,13 @@ def fragments_for(length: int) -> int:
     """How many fragments a model of ``length`` parameters is cut into; alike at every site."""
     few = min(max(length // SMALLEST, 1), USUAL)
     return min(max(few, -(-length // LARGEST)), MOST)
+
+
+def why_fragments(length: int, count: int | None) -> str:
+    """One line for the log: into how many pieces a model is cut, and why (``count``: as set)."""
+    if count is not None:
+        return f"fragments: {count}, as set"
+    return f"fragments: {fragments_for(length)}, by the {length} parameters of the model"
 
 
 def cuts(length: int, count: int) -> list[tuple[int, int]]:
@@ -67,6 +78,12 @@ class Fragments:
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.receiving = False  # whether some peer's data has come in part
+        self.rates: Mapping[str, float] = {}  # bytes/s that the link to each peer carries
+        self.chosen: Chosen | None = None
+        self._options, self._chosen_at = options, 0.0
+        self._told_choice: Chosen | None = None
+        self.gauge, self._told_gain, self._gauged_at = Gauge(), "", now
+        self._parameters = sum(state.anchor.numel() for state in states)
         self._told: dict[str, dict[int, str]] = {}
         self._beaten = 0.0
         self._mark_begun()
@@ -159,6 +176,8 @@ class Fragments:
             if not 0 <= index < len(self.rounds):
                 raise ValueError(f"fragment {index} of {len(self.rounds)}")
             self.rounds[index].received(site, message, now)
+            if message.kind is Kind.CALL and index == 0:
+                self.tick(now)  # the other fragments follow at once
         self._collect(now)
 
     def announce(self, now: float) -> None:
@@ -169,12 +188,54 @@ class Fragments:
         """To be called some ten times a second."""
         if now - self._beaten >= BEAT_S:
             self._beat(now)
-        latest = max(rounds.called_last for rounds in self.rounds)
+        if self.chosen is None or now - self._chosen_at >= CHOOSE_S:
+            self._choose(now)
+            self._tell_gain(now)
         for rounds in self.rounds:
-            rounds.quiet_since, rounds.receiving = latest, self.receiving
+            rounds.wave, rounds.receiving = self.rounds[0].called_last, self.receiving
             rounds.tick(now)
-            latest = max(latest, rounds.called_last)
         self._collect(now)
+
+    def _tell_gain(self, now: float) -> None:
+        """Once it is known, then whenever it was something else for ``GAIN_S``."""
+        text = self.gauge.said()
+        kind = text.partition(":")[0]
+        if kind == self._told_gain:
+            self._gauged_at = now
+        elif text and (not self._told_gain or now - self._gauged_at >= GAIN_S):
+            self._told_gain = kind
+            self.events.append(text)
+
+    def _choose(self, now: float) -> None:
+        """Codec and interval by the link and the step, as they are now."""
+        options, local = self._options, self.local
+        step_s = self._step_s()
+        interval = options.interval
+        if options.interval_steps is not None and local.step_s:
+            interval = options.interval_steps * local.step_s
+        known = Known(
+            self._parameters,
+            fragments=len(self.rounds),
+            sites=len(self.views) + 1,
+            step_s=step_s,
+            rate=min(self.rates.values(), default=None),
+            interval_s=interval,
+            codec=options.codec,
+            bounds=options.bounds,
+        )
+        self._chosen_at, self.chosen = now, choose(known, self.chosen)
+        for rounds in self.rounds:
+            rounds.pace(self.chosen)
+        if self.views and step_s and self.chosen.differs(self._told_choice):
+            self._told_choice = self.chosen
+            self.events.append(self.chosen.told())
+
+    def _step_s(self) -> float | None:
+        """Seconds of a local step, the average over all sites weighted by their tokens."""
+        reports = [self.local, *(view.local for view in self.views.values())]
+        rate = sum(report.rate for report in reports)
+        tokens = sum(report.tokens_per_step for report in reports)
+        return tokens / rate if rate and tokens else self.local.step_s or None
 
     def _collect(self, now: float) -> None:
         """Messages first, then the beat that tells of what they bring."""
@@ -184,6 +245,9 @@ class Fragments:
             self.outbox += outbox
             events, rounds.events = rounds.events, []
             self.events += events
+            found, rounds.moments = rounds.moments, []
+            for moments in found:
+                self.gauge.take(moments)
         if any(rounds.news for rounds in self.rounds):
             self._beat(now)
 

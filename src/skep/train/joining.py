@@ -9,6 +9,7 @@ import torch
 
 from skep.errors import InputError
 from skep.runenv import from_environ
+from skep.train.choice import AUTO
 from skep.train.outer import Outer
 from skep.train.ranks import Ranks
 from skep.train.run import Run
@@ -26,7 +27,7 @@ def join(
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
-    codec: str = "fp16",
+    codec: str = AUTO,
     fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,

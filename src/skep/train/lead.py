@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from skep.train.choice import AUTO, DELAY_SHARE, Bounds, Chosen, Known, choose
 from skep.train.codec import EXACT, codec, last_codec
+from skep.train.gauge import moments
 from skep.train.guard import Guard
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
 from skep.train.parts import Part, Result, fits
-from skep.train.schedule import Bounds, choose_interval, may_close, patience, smooth
+from skep.train.schedule import may_close, patience, smooth
 
 ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
 LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
@@ -27,7 +29,7 @@ class Options:
     """What a user may set about the rounds; absent means chosen from measurements."""
 
     outer: Outer = field(default_factory=Outer)
-    codec: str = "fp16"
+    codec: str = AUTO
     interval: float | None = None  # seconds
     interval_steps: int | None = None  # local steps, instead of seconds
     grace: float | None = None  # seconds a round waits for everyone
@@ -54,33 +56,37 @@ class Lead:
     exchange_s: float | None = None
     guard: Guard = field(default_factory=Guard)
     owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
+    chosen: Chosen = field(default_factory=lambda: choose(Known(0)))
 
-    def interval(self, step_s: float) -> float:
-        """Seconds from one call to the next."""
+    @property
+    def interval_s(self) -> float:
+        """Seconds from one call to the next: as chosen, or twice what an exchange really took."""
         if self.options.interval is not None:
             return self.options.interval
-        all_fragments = None if self.exchange_s is None else self.count * self.exchange_s
-        return choose_interval(all_fragments, step_s or None, self.options.bounds)
+        measured = (self.exchange_s or 0.0) / DELAY_SHARE
+        return max(self.chosen.interval_s, min(measured, self.chosen.longest_s))
 
-    def due(self, now: float, step_s: float, steps: int, quiet_since: float) -> bool:
+    @property
+    def codec(self) -> str:
+        """The name of the codec for what this site sends."""
+        return self.chosen.codec if self.options.codec == AUTO else self.options.codec
+
+    def due(self, now: float, steps: int, wave: bool) -> bool:
         """Whether it is time to call the next round.
 
-        ``quiet_since``: the last call of another fragment; they are spread over the interval.
+        The first fragment keeps the time, the others follow its calls (``wave``), or open one by
+        themselves when there was none for two intervals.
         """
         if self.called is not None:
             return False
         if self.undelivered and now - self.closed < patience(self.exchange_s, self.options.grace):
             return False
+        if self.index and wave:
+            return True
+        times = 2.0 if self.index else 1.0
         if self.options.interval_steps is not None:
-            return steps - self.since_steps >= self.options.interval_steps
-        interval = self.interval(step_s)
-        apart = 0.5 * interval / self.count if self.count > 1 else 0.0
-        return now - self.since >= interval and now - quiet_since >= apart
-
-    def stagger(self) -> None:
-        """Spread the first rounds of the fragments over the first interval of local steps."""
-        steps = self.options.interval_steps or 0
-        self.since_steps = -steps * (self.count - 1 - self.index) / self.count
+            return steps - self.since_steps >= times * self.options.interval_steps
+        return now - self.since >= times * self.interval_s
 
     def open(self, now: float, steps: int, sites: set[str], final: bool) -> set[str]:
         """Open a round; those of ``sites`` that must be called (the others still owe a part)."""
@@ -127,10 +133,12 @@ class Lead:
         missing = self.expected & set(self.awaited)
         arrived = {site for site in self.parts if site not in missing}
         limit = patience(self.arrival_s, self.options.grace)
+        if self.options.grace is None and self.arrival_s is not None:
+            limit = min(limit, max(DELAY_SHARE * self.chosen.interval_s, 0.5))
         return may_close(now - self.called, limit, rates, arrived, self.expected)
 
     def close(
-        self, state: OuterState, now: float, step_s: float, members: Sequence[str]
+        self, state: OuterState, now: float, members: Sequence[str]
     ) -> tuple[OuterState, Result] | None:
         """Average what came, take the outer step; None when nothing usable came."""
         parts = {site: part for site, part in self.parts.items() if fits(part, site, state)}
@@ -139,13 +147,14 @@ class Lead:
         parts = {site: part for site, part in parts.items() if site not in refused}
         if not parts:
             return None
-        outer = self._outer(parts, step_s)
+        outer = self._outer(parts)
         average = weighted(
             {site: part.progress for site, part in parts.items()},
             {site: float(part.tokens) for site, part in parts.items()},
         )
         new, result = self._apply(state, average, parts, outer, members)
-        return new, replace(result, refused=refused)
+        common = () if self.codec == "sparse" else moments(parts) or ()
+        return new, replace(result, refused=refused, moments=tuple(common))
 
     def _apply(
         self,
@@ -155,7 +164,7 @@ class Lead:
         outer: Outer,
         members: Sequence[str],
     ) -> tuple[OuterState, Result]:
-        name = last_codec(self.options.codec) if self.final else self.options.codec
+        name = last_codec(self.codec) if self.final else self.codec
         whole = average if self.owed is None else average + self.owed
         payload = codec(name).encode(whole, len(parts))
         decoded = codec(name).decode(payload, state.anchor.numel())
@@ -166,9 +175,9 @@ class Lead:
         how = (outer, tokens, merged, self.final, name, payload, new.members)
         return new, Result(state.digest, new.digest, *how)
 
-    def _outer(self, parts: Mapping[str, Part], step_s: float) -> Outer:
+    def _outer(self, parts: Mapping[str, Part]) -> Outer:
         """Momentum only where several sites bring progress of an ordinary length."""
-        usual = LONG_AGO * max(self.interval(step_s), self.exchange_s or 0.0, 0.2)
+        usual = LONG_AGO * max(self.interval_s, self.exchange_s or 0.0, 0.2)
         oldest = max(part.seconds for part in parts.values())
         steady = self.options.interval_steps is not None or oldest <= usual
         return self.options.outer if steady and len(parts) > 1 and not self.final else PLAIN

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import torch
 
 from skep.train.codec import EXACT, codec, from_bytes, to_bytes
 from skep.train.frames import Kind, Message
+from skep.train.gauge import Moments
 from skep.train.member import Member
 from skep.train.outer import Key, Outer, OuterState, sealed
 
@@ -88,6 +90,7 @@ class Result:
     payload: bytes
     members: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)  # sites kept out, and why
+    moments: tuple[float, ...] = ()  # what the contributions have in common (``gauge``)
 
     def record(self, state: OuterState, took: float, since: float) -> dict[str, Any]:
         """For the progress file: a round that led to ``state``; times in seconds."""
@@ -118,6 +121,7 @@ class Result:
             "codec": self.codec,
             "members": list(self.members),
             "refused": dict(self.refused),
+            "moments": list(self.moments),
         }
         return Message(Kind.RESULT, fields, self.payload)
 
@@ -136,7 +140,15 @@ def result_from(message: Message) -> Result:
         payload=message.payload,
         members=tuple(str(seat) for seat in f["members"]),
         refused={str(site): str(why) for site, why in dict(f["refused"]).items()},
+        moments=_moments(f["moments"]),
     )
+
+
+def _moments(values: list[Any]) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if found and (len(found) != len(Moments._fields) or not all(map(isfinite, found))):
+        raise ValueError(f"moments {found}")
+    return found
 
 
 def _merged(pairs: dict[str, Any]) -> dict[str, tuple[str, int]]:

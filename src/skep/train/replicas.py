@@ -12,6 +12,8 @@ from skep.train.outer import OuterState
 from skep.train.parts import Part
 from skep.train.replica import Replica
 
+SNAPSHOT_STEPS = 2  # local steps for which a snapshot answers the calls of all fragments
+
 
 class Replicas:
     """One ``Replica`` per fragment over the parameters of ``flat``."""
@@ -26,6 +28,9 @@ class Replicas:
         now: float,
     ) -> None:
         self._flat, self._ranges = flat, ranges
+        self._ready: dict[int, Part | None] = {}  # of the snapshot that is being sent
+        self._steps_since = 0
+        self._waiting_since: float | None = None
         self._replicas = [
             Replica(*who, state, now, tokens) for state, tokens in zip(states, pending, strict=True)
         ]
@@ -41,6 +46,7 @@ class Replicas:
         return tuple(replica.pending for replica in self._replicas)
 
     def trained(self, tokens: int) -> None:
+        self._steps_since += 1
         for replica in self._replicas:
             replica.pending += tokens
 
@@ -50,12 +56,39 @@ class Replicas:
         found = [index for index, (state, replica) in pairs if state is not replica.state]
         return found if found and one_origin(newest) else []
 
+    def due(self, newest: Sequence[OuterState], now: float, patience_s: float) -> list[int]:
+        """Fragments to apply now: all that changed, once all have or ``patience_s`` is over.
+
+        Averaged pieces beside pieces that are not make a model that nobody has trained.
+        """
+        found = self.changed(newest)
+        if not found or len(found) == len(self._replicas):
+            self._waiting_since = None
+            return found
+        if self._waiting_since is None:
+            self._waiting_since = now
+        if now - self._waiting_since < patience_s:
+            return []
+        self._waiting_since = None
+        return found
+
     def adopt(self, newest: Sequence[OuterState], indices: Iterable[int]) -> None:
         """Put the local progress of these fragments on top of their newest states."""
         for index in indices:
+            self._ready.pop(index, None)
             start, stop = self._ranges[index]
             moved = self._replicas[index].adopt(self._flat.read(start, stop), newest[index])
             self._flat.write(moved, start)
+
+    def answer(self, index: int, now: float) -> Part | None:
+        """The progress of one fragment, from one snapshot with those that are asked for with it.
+
+        None when it is not finite.
+        """
+        if index not in self._ready or self._steps_since > SNAPSHOT_STEPS:
+            self._ready = {place: self.part(place, now) for place in range(len(self._replicas))}
+            self._steps_since = 0
+        return self._ready.pop(index)
 
     def part(self, index: int, now: float) -> Part | None:
         """The progress of one fragment; None when it is not finite."""

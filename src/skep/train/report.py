@@ -26,6 +26,7 @@ def stats_of(
     ``ddp_bytes_per_token`` what plain data parallelism would send (``skep.train.accounting``).
     """
     peers = exchange.last_reports() if exchange is not None else []
+    chosen = exchange.chosen if exchange is not None else None
     own_sent = exchange.sent if exchange is not None else 0
     per_step = [meter.tokens_per_step or 0.0, *(local.tokens_per_step for local in peers)]
     sent = [own_sent, *(local.sent for local in peers)]
@@ -40,6 +41,10 @@ def stats_of(
         "bytes_sent": own_sent,
         "bytes_per_token": round(accounting.bytes_per_token(sent, global_tokens), 2),
         "ddp_bytes_per_token": round(_plain(states, per_step), 2),
+        "codec": chosen.codec if chosen is not None else None,
+        "interval_s": round(chosen.interval_s, 3) if chosen is not None else None,
+        "chosen_because": dict(chosen.why) if chosen is not None else {},
+        "gain": exchange.gain if exchange is not None else None,
         "step_s": meter.step_s,
         "paced_step_s": pacer.step_s if pacer is not None else None,
         "steps_over_pace": round(pacer.over_share, 4) if pacer is not None else None,

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from skep.train.choice import Chosen
 from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
+from skep.train.gauge import Moments
 from skep.train.lead import Lead, Options
 from skep.train.member import Member
 from skep.train.outer import PLAIN, OuterState, outer_step
@@ -49,15 +51,15 @@ class Rounds(Standing):
         super().__init__(me, state, index)
         self.options = options
         self.news = self.receiving = False  # a beat is due at once; data has come in part
-        self.called_last = self.quiet_since = 0.0  # of this fragment, of any: seen calls
+        self.called_last = self.wave = 0.0  # seen calls: the last of this fragment, of the first
         self.reports: dict[str, Local] = {}  # the last of each site, also of those that left
         self.wanted: Call | None = None  # what the training loop is asked for
         self.finished = False  # the final round has been applied
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.closed: list[dict[str, Any]] = []  # one record for each round that was applied
+        self.moments: list[Moments] = []  # of the same rounds
         self._lead = Lead(options, index, count, since=now)
-        self._lead.stagger()
         self._leading_since: float | None = None
         self._last_leader = ""
         self._asked_by = ""  # whose call ``wanted`` is; empty: nobody's, this site is alone
@@ -65,6 +67,10 @@ class Rounds(Standing):
         self._frozen = False  # told that most are missing
         self.refused = ""  # why this site's contribution was not merged; the loop drops it then
         self._applied = now
+
+    def pace(self, chosen: Chosen) -> None:
+        """Codec and interval from here on."""
+        self._lead.chosen = chosen
 
     # -- what happens -----------------------------------------------------------------------
 
@@ -109,7 +115,7 @@ class Rounds(Standing):
             self._lead.take(self.me.site, part, now)
             self._close_if_due(now)
         elif self._asked_by in self.views:
-            name = last_codec(self.options.codec) if part.final else self.options.codec
+            name = last_codec(self._lead.codec) if part.final else self._lead.codec
             self._send(self._asked_by, part.to_message(name))
         elif not self.views and not self._shared:
             self.absorb(part, now)
@@ -136,7 +142,7 @@ class Rounds(Standing):
 
     def _alone(self, now: float) -> None:
         self._lead.abandon()
-        due = now - self._applied >= max(self._lead.interval(self.local.step_s), 1.0)
+        due = now - self._applied >= max(self._lead.interval_s, 1.0)
         if not self._shared and due and self.wanted is None and self.local.pending > 0:
             self._want(Call(self.state.digest), "")
 
@@ -165,8 +171,7 @@ class Rounds(Standing):
             self._open(level | {self.me.site}, final, now)
 
     def _due(self, now: float) -> bool:
-        local = self.local
-        return self._lead.due(now, local.step_s, local.steps, self.quiet_since)
+        return self._lead.due(now, self.local.steps, self.wave > self.called_last)
 
     def _majority(self) -> bool:
         absent = self.missing()
@@ -190,7 +195,7 @@ class Rounds(Standing):
         if not self._lead.closes(now, rates):
             return
         base, final, began = self.state.digest, self._lead.final, self._lead.called
-        closed = self._lead.close(self.state, now, self.local.step_s, self.seats())
+        closed = self._lead.close(self.state, now, self.seats())
         if closed is None:
             return
         state, result = closed
@@ -207,6 +212,7 @@ class Rounds(Standing):
         self.events += [f"an update of {s} is kept out: {why}" for s, why in result.refused.items()]
         self.refused = result.refused.get(self.me.site, "")
         self._shared = self._shared or len(result.merged) > 1
+        self.moments += [Moments(*result.moments)] if result.moments else []
         self._announced = result.digest
         self.closed.append(result.record(state, took, now - self._applied))
         self._adopt(state, now)

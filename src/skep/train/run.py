@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 
 from skep.train.checkpoint import Checkpoint
+from skep.train.data import values_of
 from skep.train.exchange import Exchange
 from skep.train.flat import FlatModel
 from skep.train.flops import StepFlops, estimate
-from skep.train.fragments import cuts, digest_of, fragments_for
+from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
 from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
@@ -48,7 +49,8 @@ class Run:
         self._progress = Progress(chosen.progress_file if ranks.first else "")
         self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
         self._exchange: Exchange | None = None
-        self._ranges = cuts(self._flat.length, chosen.fragments or fragments_for(self._flat.length))
+        count = chosen.fragments or fragments_for(self._flat.length)
+        self._ranges = cuts(self._flat.length, count)
         self._replicas: Replicas | None = None
         self._pacer: Pacer | None = None
         self._flops = StepFlops()
@@ -94,7 +96,7 @@ class Run:
     def data(self, loader: Iterable[T]) -> Iterator[T]:
         """The batches of ``loader``, counting the values of the first tensor in each."""
         for batch in loader:
-            self._step_tokens += _count(batch)
+            self._step_tokens += values_of(batch)
             yield batch
 
     def log(self, **values: Any) -> None:
@@ -163,6 +165,7 @@ class Run:
         self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
         if not chosen.alone:
             self._exchange = Exchange(chosen, states, signature, self._tell)
+            self._tell(why_fragments(self._flat.length, chosen.fragments))
             self._exchange.start()
             self._wait_for_peers(self._exchange, now + chosen.start_wait)
             self._adopt(self._exchange.states)
@@ -202,7 +205,7 @@ class Run:
             return
         now = time.monotonic()
         newest = self._exchange.states if self._exchange is not None else ()
-        changed = self._replicas.changed(newest) if self._replicas is not None and newest else []
+        changed = self._due(newest, now)
         tokens, indices = self._agree(now, changed)
         self._meter.step(tokens, now)
         if self._replicas is not None:
@@ -214,6 +217,12 @@ class Run:
         self._meter.exchange_s += time.monotonic() - now
         self._look_after(time.monotonic())
         self._pace()
+
+    def _due(self, newest: Sequence[OuterState], now: float) -> list[int]:
+        """Fragments with new anchors that are to be applied now."""
+        if self._replicas is None or self._exchange is None:
+            return []
+        return self._replicas.due(newest, now, self._exchange.patience_s)
 
     def _agree(self, now: float, changed: list[int]) -> tuple[int, list[int]]:
         """Site-wide tokens of this step, and the fragments with new anchors, on every rank."""
@@ -267,7 +276,8 @@ class Run:
         for index, wanted in exchange.wanted.items():
             if replicas is None or wanted.base != replicas.states[index].digest:
                 continue
-            part = replicas.part(index, time.monotonic())
+            now = time.monotonic()
+            part = replicas.part(index, now) if wanted.final else replicas.answer(index, now)
             if part is None:
                 self._tell("the local parameters are not finite: back to the anchor")
                 replicas.drop(index)
@@ -385,13 +395,3 @@ class Run:
             states, pending = self._replicas.states, self._replicas.pending
             inner = optimizer_bytes(self._optimizer)
             self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner), now)
-
-
-def _count(batch: object) -> int:
-    """Values in the first tensor of a batch (a tensor, a sequence or a mapping); 0 without one."""
-    if isinstance(batch, torch.Tensor):
-        return batch.numel()
-    items = batch.values() if isinstance(batch, dict) else batch
-    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
-        return 0
-    return next((count for count in map(_count, items) if count), 0)

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-LINK_SHARE = 0.7  # of an interval that an exchange may take
 FIRST_S = 5.0  # patience before anything was measured: nobody is blocked by waiting
 SMOOTH = 0.3  # weight of the newest measurement in a moving average
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Between which an automatic interval is chosen, in local steps."""
-
-    least_steps: float = 5.0
-    most_steps: float = 200.0
 
 
 def smooth(old: float | None, new: float, share: float = SMOOTH) -> float:
     """An exponential moving average; the first measurement counts in full."""
     return new if old is None else old + share * (new - old)
-
-
-def choose_interval(exchange_s: float | None, step_s: float | None, bounds: Bounds) -> float:
-    """Seconds between the calls of two rounds: the least that the slowest link keeps up with.
-
-    Short intervals give a better loss at equal tokens, so the shortest is taken for which an
-    exchange, measured from its call to its last delivery, fills at most ``LINK_SHARE`` of it.
-    """
-    step = step_s or 0.1
-    wanted = (exchange_s or 0.0) / LINK_SHARE
-    return min(max(wanted, bounds.least_steps * step), max(bounds.most_steps * step, 1.0))
 
 
 def patience(arrival_s: float | None, grace_s: float | None) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from skep.errors import InputError
 from skep.runenv import RunEnv, parse_address
+from skep.train.choice import AUTO
 from skep.train.codec import codec as codec_named
 from skep.train.fragments import MOST
 from skep.train.lead import Options
@@ -54,7 +55,7 @@ def settings(
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
-    codec: str = "fp16",
+    codec: str = AUTO,
     fragments: int | None = None,
     overlap: bool = True,
     grace: float | None = None,
@@ -96,9 +97,10 @@ def _options(
     grace: float | None,
 ) -> Options:
     try:
-        codec_named(codec)
+        if codec != AUTO:
+            codec_named(codec)
     except ValueError as error:
-        raise InputError("codec", codec, str(error)) from error
+        raise InputError("codec", codec, f"{error}, {AUTO}") from error
     chosen = outer or Outer()
     if not 0 < chosen.lr <= 10 or not 0 <= chosen.momentum < 1:
         raise InputError("outer", chosen, "allowed: lr above 0 up to 10, momentum from 0 below 1")

@@ -32,11 +32,10 @@ class Window:
         limit = LEAST + AHEAD_S * (self.rate or 0.0)
         return self.sent - self.acknowledged < limit
 
-    def put(self, count: int, now: float) -> None:
+    def put(self, count: int) -> None:
         """``count`` bytes of data go out."""
         if self.sent == self.acknowledged:
-            self._marks.clear()  # the link was idle: what follows is measured from here
-            self._marks.append((now, self.acknowledged))
+            self._marks.clear()  # it was idle: measured from the next acknowledgement on
         self.sent += count
 
     def acknowledge(self, total: int, now: float) -> None:

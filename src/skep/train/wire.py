@@ -88,7 +88,7 @@ class Wire:
         """Queue a message. Raises ``ConnectionError`` when the peer does not take them."""
         if max(len(self._control), len(self._data)) >= QUEUE_LIMIT:
             raise ConnectionError("too slow: its messages pile up")
-        if _in_order(message):
+        if in_order(message):
             self._data.append(pack_message(message, data=True))
         else:
             self._control.append(message)
@@ -114,7 +114,7 @@ class Wire:
         if frame is None:
             self._data.popleft()
             return
-        self.window.put(len(frame), self._loop.time())
+        self.window.put(len(frame))
         await self._write(frame)
 
     async def _write(self, frame: bytes) -> None:
@@ -178,7 +178,7 @@ class Wire:
         self._writer.transport.abort()
 
 
-def _in_order(message: Message) -> bool:
+def in_order(message: Message) -> bool:
     """Whether a message must not overtake those before it: payloads, news about them, the end."""
     if message.kind is Kind.BEAT:
         return bool(message.fields.get("keys"))
