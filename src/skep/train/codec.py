@@ -104,6 +104,17 @@ _ALL: tuple[Codec, ...] = (
 CODECS: dict[str, Codec] = {codec.name: codec for codec in _ALL}
 
 
+# Of what a codec drops, the share that is added to the next contribution. A site that has sent a
+# little of what it learned goes on from nearly the old place and learns much of it again: owed in
+# full, it adds up to many times what was learned.
+_KEPT = {"sparse": 0.9}
+
+
+def kept(name: str) -> float:
+    """The share of what the codec dropped that is still owed; below 1 not in the last round."""
+    return _KEPT.get(name, 1.0)
+
+
 def last_codec(name: str) -> str:
     """The codec of the last round, after which nothing that was dropped can come later."""
     return "int4" if name in ("int2", "sparse") else name

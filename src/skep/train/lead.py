@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from skep.train.choice import AUTO, DELAY_SHARE, Bounds, Chosen, Known, choose
-from skep.train.codec import EXACT, codec, last_codec
+from skep.train.codec import EXACT, codec, kept, last_codec
 from skep.train.gauge import moments
 from skep.train.guard import Guard
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
@@ -165,10 +165,12 @@ class Lead:
         members: Sequence[str],
     ) -> tuple[OuterState, Result]:
         name = last_codec(self.codec) if self.final else self.codec
-        whole = average if self.owed is None else average + self.owed
+        share = kept(self.codec)
+        owed = None if self.final and share < 1.0 else self.owed
+        whole = average if owed is None else average + owed
         payload = codec(name).encode(whole, len(parts))
         decoded = codec(name).decode(payload, state.anchor.numel())
-        self.owed = None if name == EXACT else whole - decoded
+        self.owed = None if name == EXACT else share * (whole - decoded)
         tokens = sum(part.tokens for part in parts.values())
         merged = {site: (part.run, part.number) for site, part in parts.items()}
         new = outer_step(state, decoded, outer, tokens, merged, members)

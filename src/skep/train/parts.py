@@ -43,10 +43,12 @@ class Part:
     seconds: float
     arrived: torch.Tensor | None = None
     final: bool = False  # for the last round; not sent
+    codec: str = EXACT
 
     def to_message(self, name: str) -> Message:
         """Encodes, and keeps what the other side will decode in ``arrived``."""
         payload = codec(name).encode(self.progress)
+        self.codec = name
         if name != EXACT:
             self.arrived = codec(name).decode(payload, self.progress.numel())
         fields = {

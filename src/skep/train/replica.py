@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from skep.train.codec import kept
 from skep.train.outer import OuterState
 from skep.train.parts import Part
 
@@ -42,15 +43,20 @@ class Replica:
         self._after = 0
         self._sent: dict[int, _Sent] = {}
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
+        self._leaky = False  # of that a part is forgotten each time
 
-    def part(self, parameters: torch.Tensor, now: float) -> Part | None:
-        """All progress so far as a contribution; None when it is not finite."""
+    def part(self, parameters: torch.Tensor, now: float, last: bool = False) -> Part | None:
+        """All progress so far as a contribution; None when it is not finite.
+
+        The ``last`` one is not followed by others that could make good an overshoot.
+        """
         progress = parameters - self.state.anchor
         if not bool(torch.isfinite(progress).all()):
             return None
         self._number += 1
         seconds = max(now - self._since, 0.0)
-        whole = progress if self.owed is None else progress + self.owed
+        owed = None if last and self._leaky else self.owed
+        whole = progress if owed is None else progress + owed
         part = Part(whole, self.run, self._number, self._after, self.pending, seconds)
         self._sent[self._number] = _Sent(progress, part, now)
         self._sent.pop(self._number - KEPT, None)
@@ -74,7 +80,9 @@ class Replica:
         self.pending -= sent.part.tokens
         self._since = sent.at
         arrived = sent.part.arrived
-        self.owed = None if arrived is None else sent.part.progress - arrived
+        share = kept(sent.part.codec)
+        self._leaky = share < 1.0
+        self.owed = None if arrived is None else share * (sent.part.progress - arrived)
         return state.anchor + (progress - sent.progress)
 
     def reset(self) -> torch.Tensor:

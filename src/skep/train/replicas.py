@@ -90,9 +90,9 @@ class Replicas:
             self._steps_since = 0
         return self._ready.pop(index)
 
-    def part(self, index: int, now: float) -> Part | None:
+    def part(self, index: int, now: float, last: bool = False) -> Part | None:
         """The progress of one fragment; None when it is not finite."""
-        return self._replicas[index].part(self._flat.read(*self._ranges[index]), now)
+        return self._replicas[index].part(self._flat.read(*self._ranges[index]), now, last)
 
     def drop(self, index: int) -> None:
         """Take the parameters of one fragment back to its anchor."""

@@ -277,7 +277,11 @@ class Run:
             if replicas is None or wanted.base != replicas.states[index].digest:
                 continue
             now = time.monotonic()
-            part = replicas.part(index, now) if wanted.final else replicas.answer(index, now)
+            part = (
+                replicas.part(index, now, last=True)
+                if wanted.final
+                else replicas.answer(index, now)
+            )
             if part is None:
                 self._tell("the local parameters are not finite: back to the anchor")
                 replicas.drop(index)
