@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-real check fmt bench schemas docs lock clean
+.PHONY: help install run test test-real nightly check fmt bench schemas docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(STAMP) ## unit, property, contract, scenario and integration tests
 
 test-real: $(STAMP) ## the long suites: real processes killed at random, whole runs
 	@$(BIN)/python -m pytest -m real --timeout 1800
+
+nightly: $(STAMP) ## 100,000 examples of each property: many hours
+	@SKEP_HYPOTHESIS=nightly $(BIN)/python -m pytest tests/property
 
 check: $(STAMP) ## linters: formatting, types, layers
 	@$(BIN)/ruff format --check src tests examples benchmarks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given, settings
 
 from skep.model.job import ChipRequest, Elastic, Span
@@ -60,16 +59,6 @@ def check(snapshot: Snapshot, policy: Policy) -> int:
 @settings(deadline=None, max_examples=150)
 @given(worlds(), policies())
 def test_a_change_that_is_told_lets_the_job_start(snapshot: Snapshot, policy: Policy) -> None:
-    check(snapshot, policy.model_copy(update={"fair_share": False, "patience": 1e9}))
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(12 * 3600)
-@settings(deadline=None, max_examples=100_000)
-@given(worlds(), policies())
-def test_a_change_that_is_told_lets_the_job_start_at_length(
-    snapshot: Snapshot, policy: Policy
-) -> None:
     check(snapshot, policy.model_copy(update={"fair_share": False, "patience": 1e9}))
 
 

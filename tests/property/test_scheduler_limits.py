@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 
 from skep.model.placement import Share
@@ -117,14 +116,6 @@ def check(snapshot: Snapshot, policy: Policy) -> None:
 def test_no_limit_is_broken_gangs_are_whole_each_job_has_one_decision(
     snapshot: Snapshot, policy: Policy
 ) -> None:
-    check(snapshot, policy)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(12 * 3600)
-@settings(deadline=None, max_examples=100_000)
-@given(worlds(most_jobs=12), policies())
-def test_no_limit_is_broken_by_many_jobs(snapshot: Snapshot, policy: Policy) -> None:
     check(snapshot, policy)
 
 

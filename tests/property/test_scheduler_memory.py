@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,14 +108,4 @@ def tell(data: st.DataObject, snapshot: Snapshot, policy: Policy) -> None:
 @settings(deadline=None, max_examples=120)
 @given(st.data(), worlds(), policies())
 def test_a_memory_changes_nothing(data: st.DataObject, snapshot: Snapshot, policy: Policy) -> None:
-    tell(data, snapshot, policy)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(12 * 3600)
-@settings(deadline=None, max_examples=100_000)
-@given(st.data(), worlds(most_jobs=10), policies())
-def test_a_memory_changes_nothing_at_length(
-    data: st.DataObject, snapshot: Snapshot, policy: Policy
-) -> None:
     tell(data, snapshot, policy)

@@ -66,7 +66,8 @@ def reachable(snapshot: Snapshot, policy: Policy, kind: str) -> dict[int, int]:
 def expected(snapshot: Snapshot, policy: Policy) -> tuple[int, int] | None:
     """(chips, sites) of the fastest alternative that fits; any kind: not looked at here."""
     shape = snapshot.shapes[0]
-    speed = dict(zip(snapshot.pools.kind, snapshot.pools.speed.tolist(), strict=True))
+    known = dict(zip(snapshot.pools.kind, snapshot.pools.speed.tolist(), strict=True))
+    speed = dict(shape.rates) or known
     wishes = list(shape.chips)
     most_of = {id(c): shape.elastic.max if shape.elastic else c.count for c in wishes}
     if all(speed.get(c.kind or "", 0.0) > 0 for c in wishes):

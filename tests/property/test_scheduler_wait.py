@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -99,16 +98,6 @@ def stories(draw: st.DrawFn) -> tuple[list[int], list[JobRow], list[int], bool]:
 @settings(deadline=None, max_examples=12)
 @given(stories())
 def test_who_has_waited_long_enough_starts(
-    story: tuple[list[int], list[JobRow], list[int], bool],
-) -> None:
-    waits(*story)
-
-
-@pytest.mark.nightly
-@pytest.mark.timeout(12 * 3600)
-@settings(deadline=None, max_examples=10_000)
-@given(stories())
-def test_who_has_waited_long_enough_starts_at_length(
     story: tuple[list[int], list[JobRow], list[int], bool],
 ) -> None:
     waits(*story)

@@ -6,9 +6,11 @@ Each function answers "" where it is right, else why not. No code is shared with
 from __future__ import annotations
 
 from skep.control.world import World
-from skep.model.policy import Policy
+from skep.model.policy import Policy, Queue
 from skep.model.snapshot import Migration, Placement, Victim
 from skep.model.state import JobState
+
+_ROUNDING = 1e-6  # chips; sums of floats
 
 
 def may_take(owner: JobState | None, version: int) -> str:
@@ -70,11 +72,42 @@ def _may_return(world: World, policy: Policy, job: JobState, owner: JobState) ->
     theirs, ours = policy.queue(job.spec.queue), policy.queue(owner.spec.queue)
     if theirs is None or ours is None or theirs.name == ours.name or not ours.preempt:
         return f"queue {owner.spec.queue} takes nothing back"
-    if theirs.soft_chips is None or world.held[theirs.name] <= theirs.soft_chips:
+    if _over_its_part(world, policy, theirs) is not True:
         return f"queue {theirs.name} holds no more than its part"
-    if ours.soft_chips is not None and world.held[ours.name] >= ours.soft_chips:
-        return f"queue {ours.name} has its part of {ours.soft_chips} chips"
+    if _over_its_part(world, policy, ours) is True:
+        return f"queue {ours.name} has its part"
     return ""
+
+
+def _over_its_part(world: World, policy: Policy, queue: Queue) -> bool | None:
+    """Whether a queue holds more than its part; None where it has none.
+
+    ``soft_chips`` of them, else the product of the weights of it and of those above it, each over
+    that of all its siblings, of the whole pool.
+    """
+    below = [q.name for q in policy.queues if queue.name in _path(policy, q.name)]
+    if queue.soft_chips is not None:
+        return sum(world.held.get(name, 0) for name in below) > queue.soft_chips
+    if not policy.fair_share:
+        return None
+    share = 1.0
+    for name in _path(policy, queue.name):
+        found = policy.queue(name)
+        if found is not None:
+            siblings = (q for q in policy.queues if q.parent == found.parent)
+            share *= found.weight / sum(q.weight for q in siblings)
+    whole = world.worth.amount(world.topology.total, world.topology.kind)
+    held = sum(world.held_worth.get(name, 0.0) for name in below)
+    return held > share * whole + _ROUNDING
+
+
+def _path(policy: Policy, name: str | None) -> list[str]:
+    """The queue and those above it."""
+    path: list[str] = []
+    while name is not None and name not in path and (found := policy.queue(name)) is not None:
+        path.append(name)
+        name = found.parent
+    return path
 
 
 def _rank(policy: Policy, job: JobState) -> int:

@@ -207,6 +207,7 @@ class Holding:
                         run.share.power,
                         run.share.rank,
                         run.phase == "stopping",
+                        run.share.in_blocks,
                     )
                     for run in live
                 ]

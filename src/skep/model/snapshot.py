@@ -138,6 +138,7 @@ class HeldShare:
     watts: float
     rank: int
     stopping: bool
+    parts: tuple[tuple[int, int], ...] = ()  # (block of the pool, chips)
 
 
 @dataclass(frozen=True, slots=True)

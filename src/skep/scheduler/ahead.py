@@ -6,6 +6,7 @@ behind them delays them; or others are stopped for them; or they are held back o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
@@ -15,6 +16,7 @@ from skep.scheduler.defer import better_later
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.migrate import Blocked
 from skep.scheduler.preempt import Hunt
+from skep.scheduler.prey import Herd
 from skep.scheduler.reach import kinds_of
 from skep.scheduler.reserve import Slot, earliest, keep, still_there
 from skep.scheduler.timeline import Timeline
@@ -28,6 +30,7 @@ class Ahead:
     """Collects promises and preemptions; ``told`` is why a job waits that is held back."""
 
     timeline: Timeline
+    all_runs: Callable[[], Herd]
     reservations: list[Reservation] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
@@ -49,7 +52,7 @@ class Ahead:
     @property
     def hunt(self) -> Hunt:
         if self._hunt is None:
-            self._hunt = Hunt(self.board, self.ledger, self.timeline.now)
+            self._hunt = Hunt(self.timeline, self.all_runs)
         return self._hunt
 
     @property

@@ -61,6 +61,12 @@ class Blocks:
                 return answer
         return answer + [(self.take(pool, chips), 1) for _ in range(times)]
 
+    def keep(self, pool: int, parts: Parts) -> None:
+        """Take what is free of ``parts`` out of the blocks of ``pool``."""
+        for block, chips in parts:
+            free = self.of(pool)
+            free[block] -= min(free[block], chips)
+
     def copy(self) -> dict[int, list[int]]:
         """What ``restore`` takes."""
         return {pool: list(free) for pool, free in self._free.items()}

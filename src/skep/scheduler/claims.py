@@ -39,12 +39,15 @@ def settle_claims(timeline: Timeline, line: Line) -> Claimed:
         if row is None:  # it has not stopped yet where it was: a migration
             _keep(timeline, kept)
             continue
-        job, group = line.job(row), line.groups[line.keys[row]]
-        found = _given(board, ledger, job, line.shapes[group.shape], kept)
+        job, shape = line.job(row), line.shapes[line.groups[line.keys[row]].shape]
+        found = _given(board, ledger, job, shape, kept)
         if found is not None:
             given.append((row, found))
         elif _open(board, kept):
             _keep(timeline, kept)
+            for share in kept.claim.shares:
+                site = board.row[share.site]
+                ledger.charge(shape.queue, share.chip, site, share.chips, shape.rates)
             names = ", ".join(kept.claim.victims)
             what = f"{names} to end" if names else "its chips"
             waiting[kept.job] = f"waits for {what}: chips are kept for it"
@@ -67,6 +70,8 @@ def _given(board: Board, ledger: Ledger, job: Waiting, shape: Shape, kept: Kept)
         if not gate.open[choice.rows].all() or total > ledger.limits.left(ask.queue, ask.kind):
             continue
         free = ledger.free_for(ask.length, columns.pool_site)[columns.rows[choice.rows]]
+        if ask.in_block:
+            free = np.minimum(free, ledger.largest[columns.rows[choice.rows]])
         bears = ledger.headroom_for(ask.length)[columns.site[choice.rows]]
         power = columns.watts[choice.rows] * choice.chips
         if (free >= choice.chips).all() and (bears + 5e-7 >= power).all():
@@ -88,9 +93,11 @@ def _keep(timeline: Timeline, kept: Kept) -> None:
         pool = board.pool_row(share)
         coming = sum(_to_come(board, kept, pool))
         each = share.power / share.chips
-        ledger.withhold(
-            pool, board.row[share.site], share.chips - coming, each * (share.chips - coming)
-        )
+        site, here = board.row[share.site], share.chips - coming
+        some, watts = ledger.withhold(pool, site, here, each * here, share.in_blocks)
+        for promise in ledger.promises:
+            promise.free[pool] -= some
+            promise.headroom[site] -= watts
         if coming > 0:
             some = min(coming, share.chips)
             pools.append(pool)

@@ -41,7 +41,8 @@ class Tree:
         self._held: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._used: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._paths = {name: self._path(name) for name in self._queues}
-        self._capacity, self._worth = 0.0, Worth((), np.empty(0))
+        self._capacity, self.worth = 0.0, Worth((), np.empty(0))
+        self._part: dict[str, float] = {}
         if self.on:
             self._fill(snapshot)
 
@@ -53,14 +54,26 @@ class Tree:
         return tuple(reversed(path))
 
     def _fill(self, snapshot: Snapshot) -> None:
-        self._worth = worth_in(snapshot)
-        self._capacity = self._worth.amount(snapshot.pools.chips, snapshot.pools.kind)
-        for queue, now in held_worth(snapshot, self._worth).items():
+        self.worth = worth_in(snapshot)
+        self._capacity = self.worth.amount(snapshot.pools.chips, snapshot.pools.kind)
+        self._parts(None, self._capacity)
+        for queue, now in held_worth(snapshot, self.worth).items():
             for name in self._paths.get(queue, ()):
                 self._held[name] += now
         for queue, used in snapshot.used.items():
             for name in self._paths.get(queue, ()):
                 self._used[name] += used
+
+    def _parts(self, parent: str | None, whole: float) -> None:
+        children = [q for q in self._queues.values() if self._above(q) == parent]
+        total = sum(q.weight for q in children)
+        for q in children:
+            self._part[q.name] = whole * q.weight / total
+            self._parts(q.name, self._part[q.name])
+
+    def over(self, name: str) -> float:
+        """Held above its part by weight, in chips of the reference; below it where negative."""
+        return self._held[name] - self._part[name]
 
     def path(self, queue: str) -> tuple[str, ...]:
         """From the top down to ``queue``."""
@@ -69,7 +82,7 @@ class Tree:
     def charge(self, queue: str, kind: str, chips: int, rates: Rates = ()) -> None:
         """Chips of ``kind`` are given to a job of ``queue`` that works at ``rates`` on them."""
         if self.on:
-            worth = self._worth.of(kind, rates) * chips
+            worth = self.worth.of(kind, rates) * chips
             for name in self._paths.get(queue, ()):
                 self._held[name] += worth
 
@@ -102,27 +115,22 @@ class Tree:
         for queue, amount in wanted.items():
             for name in self._paths.get(queue, ()):
                 wish[name] += amount
-        part, deserved = dict.fromkeys(self._queues, 0.0), dict.fromkeys(self._queues, 0.0)
-        self._divide(None, self._capacity, self._capacity, wish, part, deserved)
+        deserved = dict.fromkeys(self._queues, 0.0)
+        self._divide(None, self._capacity, wish, deserved)
         return tuple(
-            Standing(name, self._held[name], self._used[name], part[name], deserved[name])
+            Standing(name, self._held[name], self._used[name], self._part[name], deserved[name])
             for name in self._queues
         )
 
     def _divide(
         self,
         parent: str | None,
-        all_of_it: float,
         to_give: float,
         wish: Mapping[str, float],
-        part: dict[str, float],
         deserved: dict[str, float],
     ) -> None:
         """Weighted max-min: who wants less than its part leaves the rest to its siblings."""
         children = [q for q in self._queues.values() if self._above(q) == parent]
-        total = sum(q.weight for q in children)
-        for q in children:
-            part[q.name] = all_of_it * q.weight / total
         open_ = list(children)
         while open_:
             weight = sum(q.weight for q in open_)
@@ -134,7 +142,7 @@ class Tree:
             to_give -= sum(deserved[q.name] for q in content)
             open_ = [q for q in open_ if q not in content]
         for q in children:
-            self._divide(q.name, part[q.name], deserved[q.name], wish, part, deserved)
+            self._divide(q.name, deserved[q.name], wish, deserved)
 
     def _above(self, queue: Queue) -> str | None:
         return queue.parent if queue.parent in self._queues else None

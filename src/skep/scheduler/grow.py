@@ -15,7 +15,7 @@ from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import placement, take
-from skep.scheduler.preempt import RESTART
+from skep.scheduler.prey import RESTART
 from skep.scheduler.room import room
 from skep.scheduler.score import scores
 from skep.scheduler.search import choose

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Ints, Pools, Snapshot
+from skep.model.snapshot import Floats, Ints, Pools, Rates, Snapshot
 from skep.scheduler.blocks import Blocks, Parts, largest_per_pool
 from skep.scheduler.fair import Tree
 from skep.scheduler.limits import Limits
@@ -133,16 +133,27 @@ class Ledger:
         self.largest[pool] = self.blocks.largest(pool)
         self.touched.append(site)
 
-    def withhold(self, pool: int, site: int, chips: int, power: float) -> None:
-        """Keep so many of the free ``chips`` of a pool, and ``power`` (W), out of the plan."""
-        some = max(0, min(chips, int(self.free[pool])))
+    def withhold(
+        self, pool: int, site: int, chips: int, power: float, parts: Parts = ()
+    ) -> tuple[int, float]:
+        """Keep so many of the free ``chips`` of a pool, and ``power`` (W), out of the plan.
+
+        Of the blocks of ``parts`` where they are to lie in those. Answers what was kept.
+        """
+        some, watts = max(0, min(chips, int(self.free[pool]))), max(0.0, power)
         self.free[pool] -= some
-        self.headroom[site] -= max(0.0, power)
+        self.headroom[site] -= watts
+        self.blocks.keep(pool, parts)
+        if parts:
+            self.largest[pool] = self.blocks.largest(pool)
         self.largest[pool] = min(int(self.largest[pool]), int(self.free[pool]))
-        for promise in self.promises:
-            promise.free[pool] -= some
-            promise.headroom[site] -= max(0.0, power)
         self.touched.append(site)
+        return some, watts
+
+    def charge(self, queue: str, kind: str, site: int, chips: int, rates: Rates) -> None:
+        """Count chips of ``kind`` against the quotas and the part of ``queue``."""
+        self.limits.take(queue, kind, np.array([site]), np.array([chips]))
+        self.tree.charge(queue, kind, chips, rates)
 
     def seen_by(self, job: str) -> Ledger:
         """As it is for ``job``: what is kept for it is free."""

@@ -122,6 +122,11 @@ class Limits:
         """Whether a soft quota counts these chips."""
         return any(limit.soft for limit in self.of(queue, kind))
 
+    def held_softly(self, queue: str) -> int:
+        """Chips that count against the ``soft_chips`` of ``queue``, which has some."""
+        mine = self._by_queue[queue]
+        return next(x.used for x in mine if x.soft and x.kind is None and x.site is None)
+
     def take(self, queue: str, kind: str, sites: Ints, chips: Ints) -> None:
         """Count chips of ``kind`` given to ``queue`` at ``sites`` (rows)."""
         for limit in self.of(queue, kind):

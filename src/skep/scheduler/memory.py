@@ -17,6 +17,7 @@ from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Key, Line
+from skep.scheduler.prey import Herd
 from skep.scheduler.reserve import Slot
 from skep.scheduler.timeline import Releases
 
@@ -52,6 +53,7 @@ class Memory:
         self._promised: dict[str, float] = {}  # job -> from when on
         self._slots: dict[str, Slot] = {}  # job -> what it was promised
         self._releases: tuple[tuple[Held, ...], Releases | None] = ((), None)
+        self._herd: tuple[tuple[Held, ...], Herd | None] = ((), None)
         self._as_before = False
         self._again = np.inf
 
@@ -69,6 +71,14 @@ class Memory:
         if len(known) != len(running) or any(map(is_not, known, running)):
             found = Releases.of(running, now) if running else None
             self._releases = running, found
+        return found
+
+    def herd(self, running: tuple[Held, ...]) -> Herd:
+        """All that runs in one set of columns; the same as before where nothing has changed."""
+        known, found = self._herd
+        if found is None or len(known) != len(running) or any(map(is_not, known, running)):
+            found = Herd.of(running)
+            self._herd = running, found
         return found
 
     def slots(self) -> dict[str, Slot]:

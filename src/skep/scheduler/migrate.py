@@ -24,7 +24,8 @@ from skep.scheduler.board import Board
 from skep.scheduler.clique import Choice
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import placement, take
-from skep.scheduler.preempt import RESTART, SLACK
+from skep.scheduler.preempt import SLACK
+from skep.scheduler.prey import RESTART
 from skep.scheduler.room import room
 from skep.scheduler.score import scores
 from skep.scheduler.search import choose

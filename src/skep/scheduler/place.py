@@ -55,12 +55,12 @@ def _choice(board: Board, ledger: Ledger, ask: Ask, job: Waiting) -> Choice | No
     if avoid:
         elsewhere = rooms * ~columns.at(board.sites_of(avoid))
         if choice := choose(columns, elsewhere, ask, score):
-            return _in_chips(board, columns, ask, choice)
+            return in_chips(board, columns, ask, choice)
     found = choose(columns, rooms, ask, score)
-    return None if found is None else _in_chips(board, columns, ask, found)
+    return None if found is None else in_chips(board, columns, ask, found)
 
 
-def _in_chips(board: Board, columns: Columns, ask: Ask, choice: Choice) -> Choice:
+def in_chips(board: Board, columns: Columns, ask: Ask, choice: Choice) -> Choice:
     """The choice in real chips, where it was made in chips as good as others."""
     if not ask.worth:
         return choice
@@ -116,9 +116,7 @@ def count(ledger: Ledger, ask: Ask, columns: Columns, rows: Ints, sites: Ints, c
         ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()), ask.rates)
         return
     for row, site, some in zip(rows.tolist(), sites.tolist(), chips.tolist(), strict=True):
-        kind = columns.kinds[row]
-        ledger.limits.take(ask.queue, kind, np.array([site]), np.array([some]))
-        ledger.tree.charge(ask.queue, kind, some, ask.rates)
+        ledger.charge(ask.queue, columns.kinds[row], site, some, ask.rates)
 
 
 def shares_of(board: Board, ask: Ask, choice: Choice) -> tuple[Share, ...]:

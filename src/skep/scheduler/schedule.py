@@ -31,7 +31,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     ledger, line = Ledger.now(snapshot, policy, now), line_of(snapshot, policy)
     # 2. Time: what ends when, windows of maintenance, and what is kept for whom.
     timeline = Timeline(board, ledger, memory.releases(snapshot.running, now))
-    ahead, leaving = Ahead(timeline), vacate(board, now)
+    ahead, leaving = Ahead(timeline, lambda: memory.herd(snapshot.running)), vacate(board, now)
     cycle = Cycle(ahead, line)
     timeline.promise_windows()
     cycle.settle_claims()

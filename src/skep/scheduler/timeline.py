@@ -71,6 +71,25 @@ class Timeline:
                 np.subtract.at(other.headroom, sites, power)
         self.ledger.promises.append(new)
 
+    def promise_apart(
+        self, start: float, end: float, pools: Ints, chips: Ints, power: Floats
+    ) -> None:
+        """Keep what others give back for somebody; what was promised before bears it already."""
+        free, headroom = self._beside(start)
+        sites = self._sites[pools]
+        free[pools] -= chips
+        np.subtract.at(headroom, sites, power)
+        self.ledger.promises.append(
+            Promise("", start, end, pools, sites, chips, power, free, headroom)
+        )
+
+    def ends_sooner(self, pool: int, chips: int, watts: float, end: float, planned: float) -> None:
+        """What was to end at the time ``planned`` will end at ``end``, if that is sooner."""
+        if end < planned:
+            both = [(end, pool, chips, watts), (planned, pool, -chips, -watts)]
+            self.ledger.placed.extend(both)
+            self.ledger.touched.append(int(self._sites[pool]))
+
     def during(self, start: float, end: float) -> Ledger:
         """What is free during all of ``start`` to ``end``, beside every promise."""
         free, headroom = self._beside(start)
