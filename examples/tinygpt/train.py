@@ -86,6 +86,7 @@ def main() -> None:
                 group["lr"] = learning_rate(chosen, step, done_share(run, chosen))
             loss = model(x, y)
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # so few windows: spikes
             optimizer.step()
             optimizer.zero_grad()
             run.log(loss=loss.detach())

@@ -13,7 +13,7 @@ from skep.train.accounting import (
     ring_bytes_per_step,
 )
 from skep.train.codec import BLOCK, CODECS, codec
-from skep.train.outer import Key, Outer, ahead, fresh, outer_step, sealed, weighted
+from skep.train.outer import Key, Outer, ahead, fresh, outer_step, sealed
 from skep.train.pacing import Pacer
 from skep.train.schedule import FIRST_S, may_close, patience
 
@@ -69,14 +69,6 @@ def test_the_outer_step_is_torchs_nesterov(lr, momentum):
         state = outer_step(state, progress, Outer(lr, momentum), 10, {"a": ("r", number)})
     torch.testing.assert_close(state.anchor, reference.detach(), rtol=1e-6, atol=1e-6)
     assert (state.round, state.tokens, state.merged) == (5, 50, {"a": ("r", 4)})
-
-
-def test_weights_are_tokens():
-    ones, threes = torch.ones(3), 3 * torch.ones(3)
-    average = weighted({"a": ones, "b": threes}, {"a": 300.0, "b": 100.0})
-    torch.testing.assert_close(average, torch.full((3,), 1.5))
-    equal = weighted({"a": ones, "b": threes}, {"a": 0.0, "b": 0.0})
-    torch.testing.assert_close(equal, torch.full((3,), 2.0))
 
 
 def test_the_digest_sees_every_bit():

@@ -28,9 +28,17 @@ def test_a_contribution_that_was_not_merged_stays():
     replica, state = make()
     replica.pending = 10
     replica.part(torch.tensor([1.0]), 1.0)
-    new = outer_step(state, torch.tensor([0.5]), PLAIN, 20, {"b": ("x", 1)})
-    assert float(replica.adopt(torch.tensor([1.25]), new)) == 1.75
+    new = outer_step(state, torch.tensor([-0.5]), PLAIN, 20, {"b": ("x", 1)})
+    assert float(replica.adopt(torch.tensor([1.25]), new)) == 0.75
     assert replica.pending == 10
+    assert replica.part(torch.tensor([0.75]), 2.0).beside == 20
+
+
+def test_what_others_merged_meanwhile_is_not_learned_twice():
+    replica, state = make()
+    replica.pending = 10
+    new = outer_step(state, torch.tensor([0.5]), PLAIN, 20, {"b": ("x", 1)})
+    assert float(replica.adopt(torch.tensor([1.25]), new)) == 1.25  # 0.5 of it is in the anchor
 
 
 def test_another_origin_means_starting_from_its_anchor():

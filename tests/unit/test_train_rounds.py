@@ -248,6 +248,34 @@ def test_those_who_stay_go_on_when_most_die_one_after_the_other():
     assert network.state().round >= before + 3
 
 
+def test_any_two_of_the_last_three_go_on():
+    """Whoever comes back first: the first of the two that were left is not waited for."""
+    network = Network(*"abc")
+    network.run(3.0)
+    network.kill("c")
+    network.run(2.0)
+    network.kill("a")
+    network.run(1.0)
+    held = network.state().round
+    network.add("c", 2, attempt=2, start=500.0)
+    network.run(3.0)
+    assert network.sites["b"].rounds.state.round >= held + 3
+    assert float(network.state().anchor.max()) < 400  # c took over what b held
+
+
+def test_one_of_the_last_three_waits_for_another():
+    network = Network(*"abc")
+    network.run(3.0)
+    network.part({"b"})
+    network.kill("a")
+    network.run(1.0)
+    held = {name: site.rounds.state.round for name, site in network.sites.items()}
+    network.add("d", 3, start=500.0)  # a stranger to the epoch, beside c
+    network.cut.add(frozenset("bd"))
+    network.run(3.0)
+    assert {n: s.rounds.state.round for n, s in network.sites.items() if n != "d"} == held
+
+
 def test_an_absurd_update_is_kept_out_and_told():
     network = Network(*"abc")
     network.run(4.0)

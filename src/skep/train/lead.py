@@ -16,9 +16,10 @@ from skep.train.choice import AUTO, DELAY_SHARE, Bounds, Chosen, Known, choose
 from skep.train.codec import EXACT, codec, kept, last_codec
 from skep.train.gauge import moments
 from skep.train.guard import Guard
-from skep.train.outer import PLAIN, Outer, OuterState, outer_step, weighted
+from skep.train.outer import PLAIN, Outer, OuterState, outer_step, sum_of
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import may_close, patience, smooth
+from skep.train.weights import shares
 
 ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
 LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
@@ -148,10 +149,8 @@ class Lead:
         if not parts:
             return None
         outer = self._outer(parts)
-        average = weighted(
-            {site: part.progress for site, part in parts.items()},
-            {site: float(part.tokens) for site, part in parts.items()},
-        )
+        share = shares(parts)
+        average = sum_of({site: part.progress * share[site] for site, part in parts.items()})
         new, result = self._apply(state, average, parts, outer, members)
         common = () if self.codec == "sparse" else moments(parts) or ()
         return new, replace(result, refused=refused, moments=tuple(common))

@@ -61,6 +61,7 @@ class Mesh:
         self._strangers = 0
         self._server: asyncio.Server | None = None
         self._told: dict[str, str] = {}
+        self._leaving = False  # from then on it is no news that others go as well
 
     async def start(self, listen: str, addresses: dict[str, str]) -> None:
         """Listen and dial. Raises ``OSError`` when the address cannot be listened on."""
@@ -96,6 +97,7 @@ class Mesh:
 
     async def stop(self) -> None:
         """Tell everyone that this site leaves on purpose, then close. Takes ``FLUSH_S`` at most."""
+        self._leaving = True
         peers = list(self.peers.values())
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(FLUSH_S):
@@ -242,7 +244,8 @@ class Mesh:
         peer.wire.abort()
         if self.peers.get(peer.member.site) is peer:
             del self.peers[peer.member.site]
-            self._listener.event(f"{peer.member.site} left: {reason}")
+            if not self._leaving:
+                self._listener.event(f"{peer.member.site} left: {reason}")
             self._listener.left(peer.member, on_purpose)
 
     async def _watch(self) -> None:

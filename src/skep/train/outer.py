@@ -64,7 +64,7 @@ class OuterState:
     ``tokens`` counts what all sites together have put into the anchor. ``merged`` says for each
     site which of its contributions (run id, number) was the last to be merged: so a site knows
     what of its own progress is already in an anchor that it receives by whatever way. ``members``
-    were there in the last round: most of them must be there for the next.
+    are the epoch's (``Standing.epoch``): most of them must be there for the next round.
     """
 
     anchor: torch.Tensor
@@ -74,7 +74,7 @@ class OuterState:
     origin: str = ""
     merged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     digest: str = ""
-    members: tuple[str, ...] = ()  # seats of the sites of the last round, in order
+    members: tuple[str, ...] = ()  # seats of the epoch, in order
 
     @property
     def key(self) -> Key:
@@ -138,14 +138,6 @@ def outer_step(
         merged={**state.merged, **merged},
         members=members or state.members,
     )
-
-
-def weighted(progress: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
-    """The average of ``progress`` by site, weighted; all weights zero means equal weights."""
-    total = sum(weights[site] for site in progress)
-    if total <= 0:
-        return sum_of({site: vector / len(progress) for site, vector in progress.items()})
-    return sum_of({site: vector * (weights[site] / total) for site, vector in progress.items()})
 
 
 def sum_of(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:

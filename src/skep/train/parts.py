@@ -31,8 +31,9 @@ class Part:
 
     ``number`` counts the contributions of a run from 1, ``after`` is the number of the one last
     merged when this was made: it is merged only where that still holds, hence exactly once.
-    ``seconds`` is how long the progress took. ``arrived`` is what the leader sees of ``progress``,
-    once it was encoded; None: all of it.
+    ``seconds`` is how long the progress took, ``beside`` how many tokens of others were merged
+    meanwhile. ``arrived`` is what the leader sees of ``progress``, once it was encoded; None: all
+    of it.
     """
 
     progress: torch.Tensor
@@ -41,6 +42,7 @@ class Part:
     after: int
     tokens: int
     seconds: float
+    beside: int = 0
     arrived: torch.Tensor | None = None
     final: bool = False  # for the last round; not sent
     codec: str = EXACT
@@ -57,6 +59,7 @@ class Part:
             "after": self.after,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            "beside": self.beside,
             "codec": name,
         }
         return Message(Kind.PART, fields, payload)
@@ -66,10 +69,11 @@ def part_from(message: Message, length: int) -> Part:
     """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a contribution."""
     f = message.fields
     progress = codec(str(f["codec"])).decode(message.payload, length)
-    tokens, seconds = int(f["tokens"]), float(f["seconds"])
-    if tokens < 0 or not 0 <= seconds < 1e9:
-        raise ValueError(f"a contribution of {tokens} tokens in {seconds} s")
-    return Part(progress, str(f["run"]), int(f["number"]), int(f["after"]), tokens, seconds)
+    tokens, seconds, beside = int(f["tokens"]), float(f["seconds"]), int(f["beside"])
+    if tokens < 0 or beside < 0 or not 0 <= seconds < 1e9:
+        raise ValueError(f"a contribution of {tokens} tokens in {seconds} s, beside {beside}")
+    numbers = (int(f["number"]), int(f["after"]))
+    return Part(progress, str(f["run"]), *numbers, tokens, seconds, beside)
 
 
 def fits(part: Part, site: str, state: OuterState) -> bool:

@@ -195,7 +195,7 @@ class Rounds(Standing):
         if not self._lead.closes(now, rates):
             return
         base, final, began = self.state.digest, self._lead.final, self._lead.called
-        closed = self._lead.close(self.state, now, self.seats())
+        closed = self._lead.close(self.state, now, self.epoch())
         if closed is None:
             return
         state, result = closed

@@ -11,6 +11,8 @@ from skep.train.member import Member
 from skep.train.outer import Key, OuterState, ahead
 from skep.train.parts import Local, View
 
+TRIO = 3  # members that an epoch keeps when fewer are connected
+
 
 class Standing:
     """Views of the peers against this site's own state."""
@@ -87,19 +89,31 @@ class Standing:
         return self.local.finishing and all(v.local.finishing for v in self.views.values())
 
     def seats(self) -> list[str]:
-        """The seats of all connected sites and this one, in order: the next epoch's members."""
+        """The seats of all connected sites and this one, in order."""
         members = [self.me, *(view.member for view in self.views.values())]
         members.sort(key=lambda member: member.order)
         return list(dict.fromkeys(member.seat_name for member in members))
 
+    def epoch(self) -> list[str]:
+        """The members of the next epoch: those who are connected, or the last three.
+
+        Three do not become two because one is away: any two of three may then go on, whoever of
+        them comes back first. Were it the two, they would have to wait for one of them in
+        particular (hybrid voting: Jajodia and Mutchler, ACM TODS 15(2), 1990).
+        """
+        seats, members = self.seats(), self.state.members
+        stays = len(seats) < len(members) == TRIO and set(seats) <= set(members)
+        return [seat for seat in members if seat not in self.ended] if stays else seats
+
     def missing(self) -> list[str]:
         """Empty where the anchor may move; else the absent members of an epoch without majority.
 
-        More than half of the members of the last round must be connected, or half of them with
-        the first: of two groups that are cut from each other one goes on at most. Who left on
-        purpose is not missed.
+        More than half of the epoch's members must be connected, or half of them with the first: of
+        two groups that are cut from each other one goes on at most. Who left on purpose is no
+        member any more.
         """
-        members, here = self.state.members, {*self.seats(), *self.ended}
+        members = [seat for seat in self.state.members if seat not in self.ended]
+        here = self.seats()
         absent = [seat for seat in members if seat not in here]
         tied = 2 * len(absent) == len(members)
         if 2 * len(absent) < len(members) or not members or (tied and members[0] in here):
