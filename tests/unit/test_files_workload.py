@@ -115,6 +115,57 @@ OPT = {
     "vocab_size": 50272,
     "max_position_embeddings": 2048,
 }
+PANGU = LLAMA | {
+    "model_type": "PanguEmbedded",
+    "intermediate_size": 12800,
+    "num_hidden_layers": 34,
+    "vocab_size": 153376,
+}
+PANGU_ULTRA_MOE = {
+    "model_type": "pangu_ultra_moe",
+    "hidden_size": 7680,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 2048,
+    "num_attention_heads": 128,
+    "num_key_value_heads": 128,
+    "num_hidden_layers": 61,
+    "vocab_size": 153600,
+    "num_routed_experts": 256,
+    "num_shared_experts": 1,
+    "num_experts_per_tok": 8,
+    "num_dense_layers": 3,
+    "attention_q_lora_dim": 1536,
+    "attention_kv_lora_dim": 512,
+    "attention_qk_dim": 128,
+    "attention_qk_rope_dim": 64,
+    "attention_v_dim": 128,
+}
+MPT = {
+    "model_type": "mpt",
+    "d_model": 4096,
+    "n_heads": 32,
+    "n_layers": 32,
+    "expansion_ratio": 4,
+    "vocab_size": 50432,
+}
+FALCON = {
+    "model_type": "falcon",
+    "hidden_size": 4544,
+    "num_attention_heads": 71,
+    "num_hidden_layers": 32,
+    "multi_query": True,
+    "vocab_size": 65024,
+}
+QWEN2 = LLAMA | {
+    "model_type": "qwen2",
+    "hidden_size": 8192,
+    "intermediate_size": 29568,
+    "num_attention_heads": 64,
+    "num_hidden_layers": 80,
+    "vocab_size": 152064,
+    "sliding_window": 131072,
+    "use_sliding_window": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +180,11 @@ OPT = {
         (GPT2, 1.558, None),
         (NEOX, 20.55, None),
         (OPT, 174.6, None),
+        (PANGU, 8.03, None),
+        (PANGU_ULTRA_MOE, 718.7, 40.4),
+        (MPT, 6.65, None),
+        (FALCON, 6.92, None),
+        (QWEN2, 72.7, None),
         ({"model_type": "llava", "text_config": LLAMA}, 8.03, None),
     ],
     ids=lambda c: c.get("model_type", "") if isinstance(c, dict) else "",
@@ -145,6 +201,21 @@ def test_a_config_as_it_is(
     if active:
         assert model.workload.active_parameters / 1e9 == pytest.approx(active, rel=0.005)
     assert any("batch" in word for word in model.assumed)
+
+
+def test_windows_of_attention(tmp_path: Path) -> None:
+    def read(**more: object):  # type: ignore[no-untyped-def]
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(LLAMA | {"sliding_window": 4096} | more))
+        found = load_model(str(file)).workload
+        return found.window, found.windowed
+
+    assert read(model_type="mistral") == (4096, 1.0)
+    assert read(model_type="gemma2") == (4096, 0.5)
+    mixed = ["sliding_attention"] * 5 + ["full_attention"]
+    assert read(model_type="gemma3_text", layer_types=mixed) == (4096, pytest.approx(5 / 6))
+    assert read(model_type="qwen2", use_sliding_window=False) == (None, 1.0)
+    assert read(model_type="llama", sliding_window=None) == (None, 1.0)
 
 
 @pytest.mark.parametrize("name", named_models())
