@@ -1,11 +1,12 @@
 """The performance model: how well it meets published runs, and how fast it searches layouts.
 
-    python benchmarks/plan.py [--rounds N] [--quick] [--json FILE]
+    python benchmarks/plan.py [--rounds N] [--quick] [--json FILE] [--write]
 
 Accuracy needs a table of published runs that is not in this repository (../shared/facts/runs); who
 is eligible is written in tests/measured.py. Errors are of the step time (tokens/s is its inverse),
 never of a quoted utilisation. Speed is CPU time of one process, the median of the rounds.
-``--quick`` leaves out the fits with one source held out.
+``--quick`` leaves out the fits with one source held out; ``--write`` puts the tables into
+docs/models/performance.md.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # fit.py beside this file
 
 import fit as fitting
+import plan_page as page
 from skep.data import efficiency
 from skep.model.workload import Workload
 from skep.planner.estimate import energy
@@ -53,18 +55,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="no leave-one-out")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--write", action="store_true", help="write the tables into the docs")
     given = parser.parse_args()
-    figures = _speed(given.rounds)
+    figures, told = _speed(given.rounds)
+    sections = {"constants": page.constants(), "speed": told}
     if FACTS.is_dir():
-        figures |= _accuracy(given.quick)
+        found, errors = _accuracy(given.quick)
+        figures |= found
+        sections |= errors
         figures |= _serving()
     else:
         print("accuracy skipped: facts not here")
+    if given.write:
+        page.write(sections)
     if given.json:
         given.json.write_text(json.dumps({k: round(v, 4) for k, v in figures.items()}, indent=1))
 
 
-def _speed(rounds: int) -> dict[str, float]:
+def _speed(rounds: int) -> tuple[dict[str, float], list[str]]:
     chip, everything = efficiency.facts("a100-sxm-80gb"), Constraints()
     lines = meshes(GPT3, CHIPS, everything)
     shape, on = shape_of(GPT3), machine_of(chip, GPT3.dtype)
@@ -98,7 +106,23 @@ def _speed(rounds: int) -> dict[str, float]:
     print(f"{'with memory, energy, cost':36s} {means / in_all:14,.0f} {in_all:7.3f}")
     print(f"{'search, whole space, best and why':36s} {means / found:14,.0f} {found:7.3f}")
     print(f"{'search, no offloads (usual question)':36s} {'':14s} {usual:7.3f}")
-    return {"layouts_per_cpu_s": means / in_time, "gpt3_4096_s": found}
+    rows = (
+        ("time alone", in_time),
+        ("with memory, energy, cost", in_all),
+        ("search: best, runners-up and why", found),
+    )
+    options = entries // lines.shape[1]
+    lines_told = [
+        f"GPT-3 175B on {CHIPS:,} chips, batch {GPT3.global_batch:,}: {lines.shape[1]:,} meshes "
+        f"that divide × {options:,} options = {entries:,} entries, of which {means:,} say "
+        "something different and are counted.",
+        "",
+        "| CPU-seconds of one core | layouts/CPU-s | whole space |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {means / took / 1e6:.0f} M | {took:.2f} |" for name, took in rows),
+        f"| the usual question (no offloads) | | {usual:.2f} |",
+    ]
+    return {"layouts_per_cpu_s": means / in_time, "gpt3_4096_s": found}, lines_told
 
 
 def _seconds(act, rounds: int) -> float:  # type: ignore[no-untyped-def]
@@ -110,7 +134,7 @@ def _seconds(act, rounds: int) -> float:  # type: ignore[no-untyped-def]
     return statistics.median(taken)
 
 
-def _accuracy(quick: bool) -> dict[str, float]:
+def _accuracy(quick: bool) -> tuple[dict[str, float], dict[str, list[str]]]:
     every = runs()
     shipped = predict(efficiency.constants(), [fitting.measured(run) for run in every])
     error = fitting.errors(shipped)
@@ -122,11 +146,12 @@ def _accuracy(quick: bool) -> dict[str, float]:
         _by(key, every, error, moe)
     eight = np.array([run.id in EIGHT for run in every])
     print(fitting.row("Korthikanti, table 5, end to end", error[eight]))
+    told = memory_errors()
     figures = {
         "dense_mean_pct": _mean(error[~moe]),
         "moe_mean_pct": _mean(error[moe]),
         "megatron_table_pct": _mean(error[eight]),
-        "memory_pct": memory_error(),
+        "memory_pct": _mean(told),
         "layout_regret_ok_share": regret(every, shipped),
     }
     if not quick:
@@ -135,7 +160,28 @@ def _accuracy(quick: bool) -> dict[str, float]:
         print(fitting.row("MoE, each source held out", out[moe]))
         _by("family", every, out, moe, "  held out: ")
         figures["dense_leave_one_out_pct"] = _mean(out[~moe])
-    return figures
+        figures["moe_leave_one_out_pct"] = _mean(out[moe])
+        chip = fitting.errors(fitting.leave_out("chip"))
+        sections = {
+            "errors": page.errors(
+                (
+                    ("dense, all", error[~moe]),
+                    ("dense, its source left out", out[~moe]),
+                    ("dense, its chip left out", chip[~moe]),
+                    ("experts, all", error[moe]),
+                    ("experts, its source left out", out[moe]),
+                    ("experts, its chip left out", chip[moe]),
+                    ("Megatron end to end (Korthikanti, table 5)", error[eight]),
+                    ("memory, where published", told),
+                )
+            ),
+            "sources": page.sources(every, error, out),
+            "chips": page.chips(every, error, chip),
+            "bands": page.bands(every, out, chip),
+        }
+        print("\n".join(sections["bands"]))
+        return figures, sections
+    return figures, {}
 
 
 def _mean(error: np.ndarray) -> float:
@@ -169,6 +215,12 @@ def _kind(chip: str) -> str:
 
 
 def memory_error() -> float:
+    """Mean size of the errors of memory, %."""
+    return _mean(memory_errors())
+
+
+def memory_errors() -> np.ndarray:
+    """Relative errors of memory, where it is published; says what failed and what ran wrongly."""
     table = [run for row in rows() if (run := read(row, timed=False))]
     told = [run for run in table if run.memory]
     error = np.array([bytes_of(run) / run.memory - 1.0 for run in told if run.memory])
@@ -180,7 +232,7 @@ def memory_error() -> float:
     print(", ".join(run.id for run in failed if run not in refused) or "none")
     print(f"ran, but refused: {len(wrong)} of {len(runs())}: ", end="")
     print(", ".join(f"{run.id} ({run.family})" for run in wrong) or "none")
-    return _mean(error)
+    return error
 
 
 def regret(every: list[Run], predicted: np.ndarray) -> float:
