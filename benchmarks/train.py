@@ -56,6 +56,7 @@ SYSTEMS = [
         {"fragments": 2, "delay": 8, "timeout": 600, "init_sync": False},
         True,
     ),
+    System("hivemind", "with_hivemind.py", {}, True),
 ]
 
 

@@ -1,0 +1,44 @@
+"""A few random faults on virtual sites: all end on one digest, with an exact token account.
+
+``benchmarks/faults.py`` brings two hundred, and compares the loss with that of a run without.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def faults():
+    before = list(sys.path)
+    spec = importlib.util.spec_from_file_location("faults", BENCHMARKS / "faults.py")
+    made = sys.modules["faults"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    yield made
+    sys.path[:] = before
+
+
+def test_training_ends_on_one_model_with_an_exact_account(faults, tmp_path):
+    job = faults.trained(tmp_path, 2, faults=8, end=14 * faults.ROUND_S)
+    found = faults.judged(job)
+    assert found["wrong"] == []
+    assert found["ended"]
+    assert found["digests"] == 1
+    assert found["blocked_s"] == 0.0
+    assert sum(found["faults"].values()) == 8
+
+
+def test_the_ledger_sees_what_does_not_add_up(faults, tmp_path):
+    job = faults.trained(tmp_path, 3, faults=0, end=6 * faults.ROUND_S)
+    assert faults.judged(job)["wrong"] == []
+    state = job.runs["s0"]._states()[0]
+    newest = job.ledger.steps[state.digest]
+    job.ledger.steps[state.digest] = (newest[0], newest[1], newest[2] + 1)
+    job.ledger.trained["j-a1-s1"] += 128
+    wrong = faults.judged(job)["wrong"]
+    assert any("told" in text for text in wrong)
+    assert any("128 tokens of j-a1-s1 are not in the model" in text for text in wrong)
