@@ -181,3 +181,10 @@ def test_the_leader_whose_anchor_is_damaged_mends_itself():
     whole = network.sites["b"].anchors()
     # the damage did not spread; only its progress, a difference to the anchor, was less by a third
     assert abs(float(whole[0]) - float(whole[1])) < 5e-4
+
+
+def test_the_fragments_tell_one_thing_once():
+    network = Network("a", "b", count=3)
+    network.run(0.5)
+    told = network.sites["b"].told
+    assert told.count("took over the initial parameters from a") == 1

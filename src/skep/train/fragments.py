@@ -27,6 +27,7 @@ from skep.train.rounds import Rounds
 
 BEAT_S = 0.5
 CHOOSE_S = 1.0
+LATELY_S = 5.0  # for which the fragments tell one thing once
 GAIN_S = 60.0  # for which the gauge must say something else before that is told
 SMALLEST = 100_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
@@ -77,6 +78,7 @@ class Fragments:
         ]
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
+        self._lately: dict[str, float] = {}  # what was told, when
         self.receiving = False  # whether some peer's data has come in part
         self.rates: Mapping[str, float] = {}  # bytes/s that the link to each peer carries
         self.chosen: Chosen | None = None
@@ -244,12 +246,18 @@ class Fragments:
             outbox, rounds.outbox = rounds.outbox, []
             self.outbox += outbox
             events, rounds.events = rounds.events, []
-            self.events += events
+            self.events += [text for text in events if self._is_new(text, now)]
             found, rounds.moments = rounds.moments, []
             for moments in found:
                 self.gauge.take(moments)
         if any(rounds.news for rounds in self.rounds):
             self._beat(now)
+
+    def _is_new(self, text: str, now: float) -> bool:
+        """Not the same that another fragment has just told."""
+        told, self._lately[text] = self._lately.get(text), now
+        self._lately = {text: at for text, at in self._lately.items() if now - at < LATELY_S}
+        return told is None or now - told >= LATELY_S
 
     def _mark_begun(self) -> None:
         begun = any(rounds.state.round > 0 for rounds in self.rounds)

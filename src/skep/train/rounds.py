@@ -270,7 +270,8 @@ class Rounds(Standing):
         self.views[site].key = state.key._replace(begun=int(self._begun_at(site)))
         if self._beyond(self.views[site].key or state.key):
             if state.round > self.state.round + 1 or state.origin != self.state.origin:
-                self.events.append(f"took over the state of round {state.round} from {site}")
+                what = f"state of round {state.round}" if state.round else "initial parameters"
+                self.events.append(f"took over the {what} from {site}")
             self._shared, self._announced = True, state.digest
             self._lead.abandon()
             self._adopt(state, now)
