@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skep.cli.home import home_at
 from skep.errors import InputError, SkepError
 from skep.files.chipfile import load_chips as load_chips
 from skep.files.fleet import Fleet, parse_fleet
@@ -35,6 +37,7 @@ LEAN: Mapping[str, Any] = {
     "overlap_dp": (True,),
     "overlap_pp": (True,),
     "zero": (1, 3),
+    "uneven": (False,),
 }
 
 
@@ -82,6 +85,8 @@ def measured(server: str | None, home: Path | None, needed: bool) -> Sequence[Me
     Unless it is ``needed``, a plan is made without where there is no pool; it says so where a pool
     was named and does not answer.
     """
+    if not (needed or server or os.environ.get("SKEP_SERVER") or home_at(home).pool_file.exists()):
+        return ()
     from skep.cli.connect import connect
     from skep.cli.output import note
 

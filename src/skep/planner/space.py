@@ -7,8 +7,9 @@ sequence parallelism, overlaps, offloads). What depends on few options is comput
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,11 +65,11 @@ def meshes(work: Workload, n_chips: int, only: Constraints) -> Numbers:
     lines = [
         (tp, pp, dp, cp, ep, virtual, micro, uneven)
         for tp, pp, cp, dp in _degrees(work, n_chips, only)
-        for ep in _expert_degrees(work, tp * cp * dp, only)
         for micro in _allowed(divisors(work.global_batch // dp), only.micro_batch)
         for virtual in _stages(work, pp, work.global_batch // (dp * micro), only)
         for uneven in only.uneven
         if not uneven or (pp > 1 and virtual == 1)
+        for ep in _expert_degrees(work, tp * cp * dp, only)
     ]
     if not lines:
         raise InputError("chips", n_chips, _nothing_divides(work, only))
@@ -106,14 +107,14 @@ def _degrees(
                     yield tp, pp, cp, dp
 
 
-def _expert_degrees(work: Workload, chips: int, only: Constraints) -> list[int]:
+def _expert_degrees(work: Workload, chips: int, only: Constraints) -> Sequence[int]:
     if work.moe is None:
         return [1]
     every = [ep for ep in divisors(work.moe.count) if chips % ep == 0]
     return _allowed(every, only.ep)
 
 
-def _stages(work: Workload, pp: int, micro: int, only: Constraints) -> list[int]:
+def _stages(work: Workload, pp: int, micro: int, only: Constraints) -> Sequence[int]:
     """Stages per chip: one, or what divides a chip's layers (interleaving wants micro % pp = 0).
 
     Layers need not divide evenly: embedding and logits then count as a layer each, as in Llama 3.
@@ -125,14 +126,15 @@ def _stages(work: Workload, pp: int, micro: int, only: Constraints) -> list[int]
     return _allowed(every, only.virtual)
 
 
-def _allowed(values: list[int], only: tuple[int, ...] | None) -> list[int]:
+def _allowed(values: Sequence[int], only: tuple[int, ...] | None) -> Sequence[int]:
     return values if only is None else [value for value in values if value in only]
 
 
-def divisors(number: int) -> list[int]:
+@lru_cache(maxsize=4096)
+def divisors(number: int) -> tuple[int, ...]:
     """The divisors of ``number``, ascending."""
     small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return small + [number // d for d in reversed(small) if d * d != number]
+    return (*small, *(number // d for d in reversed(small) if d * d != number))
 
 
 def layouts(lines: Numbers, only: Constraints) -> Layouts:
