@@ -38,6 +38,9 @@ from skep.model.evolve import replace
 from skep.model.placement import Claim
 from skep.model.state import ENDED_RUN, JobState, RunState, SiteState
 
+Changes = dict[str, Any]
+"""Fields of a job's state that an event changes, with their new values."""
+
 # Which events a job takes in which phase; ended jobs take only the ends of their last runs.
 _OPEN = frozenset({"waiting", "starting", "running"})
 _HOLDING = frozenset({"starting", "running"})
@@ -77,8 +80,7 @@ def apply(job: JobState | None, event: Event) -> JobState:
         raise ConflictError(f"there is no job {event.job} for the event {event.kind}")
     if job.phase not in JOB_TABLE.get(event.kind, frozenset()):
         raise ConflictError(f"job {job.id} is {job.phase}: it takes no {event.kind}")
-    changed = _FOLD[event.kind](job, event)
-    return replace(changed, version=job.version + 1)
+    return replace(job, version=job.version + 1, **_FOLD[event.kind](job, event))
 
 
 def apply_site(site: SiteState, event: Event) -> SiteState:
@@ -113,11 +115,11 @@ def _run(job: JobState, run: str, kind: str) -> RunState:
     return state
 
 
-def _with_run(job: JobState, run: RunState, **changes: Any) -> JobState:
-    return replace(job, runs={**job.runs, run.run: run}, **changes)
+def _with_run(job: JobState, run: RunState, **changes: Any) -> Changes:
+    return {"runs": {**job.runs, run.run: run}, **changes}
 
 
-def _placed(job: JobState, event: Placed) -> JobState:
+def _placed(job: JobState, event: Placed) -> Changes:
     if event.attempt <= job.attempt:
         raise ConflictError(f"attempt {event.attempt} of job {job.id} is not a new one")
     new = {
@@ -126,44 +128,43 @@ def _placed(job: JobState, event: Placed) -> JobState:
     }
     beside = event.repair or event.grow
     ranks = {grant.share.rank for grant in event.runs}
-    return replace(
-        job,
-        runs={**job.runs, **new},
-        attempt=event.attempt,
-        gang=job.gang if beside else event.attempt,
-        phase="running" if beside and job.phase == "running" else "starting",
-        decision=event.reason,
-        refusals={},
-        expected=job.expected if beside else event.expected,
-        claim=None,
-        evicted=False,
-        dropped=tuple(r for r in job.dropped if r not in ranks) if beside else (),
-        resized_at=event.at if event.grow else job.resized_at,
-    )
+    return {
+        "runs": {**job.runs, **new},
+        "attempt": event.attempt,
+        "gang": job.gang if beside else event.attempt,
+        "phase": "running" if beside and job.phase == "running" else "starting",
+        "decision": event.reason,
+        "refusals": {},
+        "expected": job.expected if beside else event.expected,
+        "claim": None,
+        "evicted": False,
+        "dropped": tuple(r for r in job.dropped if r not in ranks) if beside else (),
+        "resized_at": event.at if event.grow else job.resized_at,
+    }
 
 
-def _deferred(job: JobState, event: Deferred) -> JobState:
-    return replace(job, decision=event.reason, refusals=event.refusals)
+def _deferred(_job: JobState, event: Deferred) -> Changes:
+    return {"decision": event.reason, "refusals": event.refusals}
 
 
-def _gang_ready(job: JobState, event: GangReady) -> JobState:
+def _gang_ready(job: JobState, event: GangReady) -> Changes:
     runs = {
         name: replace(run, go=True) if run.attempt == event.attempt and not run.ended else run
         for name, run in job.runs.items()
     }
-    return replace(job, runs=runs)
+    return {"runs": runs}
 
 
-def _gang_expired(job: JobState, event: GangExpired) -> JobState:
-    return replace(job, decision=event.reason)
+def _gang_expired(_job: JobState, event: GangExpired) -> Changes:
+    return {"decision": event.reason}
 
 
-def _run_ready(job: JobState, event: RunReady) -> JobState:
+def _run_ready(job: JobState, event: RunReady) -> Changes:
     run = _run(job, event.run, event.kind)
     return _with_run(job, replace(run, phase="ready", address=event.address))
 
 
-def _run_started(job: JobState, event: RunStarted) -> JobState:
+def _run_started(job: JobState, event: RunStarted) -> Changes:
     run = _run(job, event.run, event.kind)
     started = job.started_at if job.started_at is not None else event.at
     run = replace(run, phase="running", started_at=event.at)
@@ -171,7 +172,7 @@ def _run_started(job: JobState, event: RunStarted) -> JobState:
     return _with_run(job, run, phase="running", started_at=started, paused=paused, paused_at=None)
 
 
-def _run_stopping(job: JobState, event: RunStopping) -> JobState:
+def _run_stopping(job: JobState, event: RunStopping) -> Changes:
     run = _run(job, event.run, event.kind)
     run = replace(
         run, phase="stopping", reason=event.reason, grace=event.grace, stopping_at=event.at
@@ -179,7 +180,7 @@ def _run_stopping(job: JobState, event: RunStopping) -> JobState:
     return _with_run(job, run)
 
 
-def _run_ended(job: JobState, event: RunEnded) -> JobState:
+def _run_ended(job: JobState, event: RunEnded) -> Changes:
     run = _run(job, event.run, event.kind)
     run = replace(
         run,
@@ -209,66 +210,64 @@ def kept_work(job: JobState, at: float) -> float:
     return worked - worked % every
 
 
-def _retried(job: JobState, event: Retried) -> JobState:
-    return replace(job, not_before=event.not_before, failures=event.failures, decision=event.reason)
+def _retried(_job: JobState, event: Retried) -> Changes:
+    return {"not_before": event.not_before, "failures": event.failures, "decision": event.reason}
 
 
-def _preempted(job: JobState, event: Preempted) -> JobState:
+def _preempted(job: JobState, event: Preempted) -> Changes:
     runs = [_run(job, run, "run_stopping") for run in event.runs]
     whole = len(runs) == len(job.live())
-    return replace(
-        job,
-        evicted=job.evicted or whole,
-        preemptions=job.preemptions + 1,
-        decision=event.reason,
-    )
+    return {
+        "evicted": job.evicted or whole,
+        "preemptions": job.preemptions + 1,
+        "decision": event.reason,
+    }
 
 
-def _claimed(job: JobState, event: Claimed) -> JobState:
+def _claimed(_job: JobState, event: Claimed) -> Changes:
     claim = Claim(shares=event.shares, until=event.until, victims=event.victims)
-    return replace(job, claim=claim, decision=event.reason)
+    return {"claim": claim, "decision": event.reason}
 
 
-def _resized(job: JobState, event: Resized) -> JobState:
+def _resized(job: JobState, event: Resized) -> Changes:
     shares = job.shares()
     if missing := [rank for rank in event.ranks if rank not in shares or shares[rank].ended]:
         raise ConflictError(f"job {job.id} has no live share {missing[0]} to give back")
     if len(event.ranks) >= len(shares):
         raise ConflictError(f"job {job.id} cannot give back all of its shares")
     dropped = tuple(sorted({*job.dropped, *event.ranks}))
-    return replace(job, dropped=dropped, resized_at=event.at, decision=event.reason)
+    return {"dropped": dropped, "resized_at": event.at, "decision": event.reason}
 
 
-def _migrated(job: JobState, event: Migrated) -> JobState:
+def _migrated(job: JobState, event: Migrated) -> Changes:
     if {r.run for r in job.live()} != set(event.runs):
         raise ConflictError(f"job {job.id} migrates as a whole or not at all")
-    return replace(
-        job,
-        claim=Claim(shares=event.shares, until=event.until),
-        evicted=True,
-        migrations=job.migrations + 1,
-        moved_at=event.at,
-        decision=event.reason,
-    )
+    return {
+        "claim": Claim(shares=event.shares, until=event.until),
+        "evicted": True,
+        "migrations": job.migrations + 1,
+        "moved_at": event.at,
+        "decision": event.reason,
+    }
 
 
-def _cancel_requested(job: JobState, event: CancelRequested) -> JobState:
+def _cancel_requested(_job: JobState, event: CancelRequested) -> Changes:
     reason = f"cancelled by {event.user}" if event.user else "cancelled"
-    return replace(job, ending="cancelled", reason=reason)
+    return {"ending": "cancelled", "reason": reason}
 
 
-def _ending(job: JobState, event: Ending) -> JobState:
-    return replace(job, ending=event.outcome, reason=event.reason)
+def _ending(_job: JobState, event: Ending) -> Changes:
+    return {"ending": event.outcome, "reason": event.reason}
 
 
-def _job_ended(job: JobState, event: JobEnded) -> JobState:
+def _job_ended(job: JobState, event: JobEnded) -> Changes:
     held = [run.run for run in job.runs.values() if run.phase not in ENDED_RUN]
     if held:
         raise ConflictError(f"job {job.id} cannot end while it holds {', '.join(held)}")
-    return replace(job, phase=event.outcome, ended_at=event.at, reason=event.reason)
+    return {"phase": event.outcome, "ended_at": event.at, "reason": event.reason}
 
 
-_FOLD: dict[str, Callable[[JobState, Any], JobState]] = {
+_FOLD: dict[str, Callable[[JobState, Any], Changes]] = {
     "placed": _placed,
     "deferred": _deferred,
     "gang_ready": _gang_ready,

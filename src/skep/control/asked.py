@@ -26,8 +26,8 @@ def not_as_asked(world: World, job: JobState, shares: tuple[Share, ...]) -> str:
             return f"{job.id} is to have {spec.spread} chips at one site, not {share.chips}"
     if not spec.mixed and len({s.chip for s in (*shares, *others)}) > 1:
         return f"{job.id} is to have chips of one kind"
-    sites = sorted({s.site for s in (*shares, *others)})
-    return _apart(world, sites, spec.exchange or Exchange())
+    sites = {s.site for s in (*shares, *others)}
+    return _apart(world, sorted(sites), spec.exchange or Exchange()) if len(sites) > 1 else ""
 
 
 def _apart(world: World, sites: list[str], wish: Exchange) -> str:

@@ -1,14 +1,17 @@
 """What is held and until when: the live runs of each pool in order of their expected ends.
 
-Kept in step with the world, one job at a time; a snapshot shares the columns of every pool in
-which nothing has changed since the last one.
+Brought up to date when it is read, by the jobs that have changed since: a plan for which all that
+waits fits at once asks for none of it. A snapshot shares the columns of every pool in which nothing
+has changed since the last one.
 """
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 
@@ -98,6 +101,26 @@ class _Pool:
         return self._frozen
 
 
+class Running(Sequence[Held]):
+    """All pools' columns, made when they are first read: to be read before the world changes."""
+
+    def __init__(self, holding: Holding, pools: Sequence[_Pool]) -> None:
+        self._holding, self._pools = holding, pools
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    @overload
+    def __getitem__(self, at: int) -> Held: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Held]: ...
+    def __getitem__(self, at: int | slice) -> Held | Sequence[Held]:
+        self._holding.refresh()
+        if isinstance(at, slice):
+            return [pool.columns() for pool in self._pools[at]]
+        return self._pools[at].columns()
+
+
 def _row(holder: Holder, share: HeldShare) -> dict[str, float]:
     return {
         "end": holder.end,
@@ -129,53 +152,115 @@ def _spare(holder: Holder, share: HeldShare) -> int:
 
 
 class Holding:
-    """All pools' live runs, and what is known of each job that holds chips."""
+    """All pools' live runs, and what is known of each job that holds chips.
 
-    def __init__(self, topology: Topology, policy: Policy, rates: JobRates) -> None:
-        self._topology, self._policy, self._rates = topology, policy, rates
+    ``jobs`` are the states of the world as they are whenever this is read.
+    """
+
+    def __init__(
+        self, topology: Topology, policy: Policy, rates: JobRates, jobs: Mapping[str, JobState]
+    ) -> None:
+        self._topology, self._policy, self._rates, self._jobs = topology, policy, rates, jobs
+        self._now = 0.0
         self._pools = [_Pool() for _ in topology.kind]
-        self.holders: dict[str, Holder] = {}
-        self.growing: dict[str, Holder] = {}  # those that could do with more chips
-        self._columns: tuple[Held, ...] | None = None
+        self._holders: dict[str, Holder] = {}
+        self._growing: dict[str, Holder] = {}
+        self._changed: dict[str, None] = {}  # jobs of which the rows are out of date
+        self._late: list[str] = []  # jobs that may be past their expected end
+        self._ends: list[tuple[float, str]] = []  # expected ends
+        self._elastic = False  # whether one of those that have changed may grow
+        self._columns: Running | None = None
 
-    def put(self, job: JobState, now: float) -> Holder | None:
-        """Bring a job's rows up to its state; answers what it holds now, None for nothing."""
-        new = None if job.ended or not job.live() else self._holder(job, now)
-        old = self.holders.get(job.id)
+    # Changes
+
+    def changes(self, job: JobState) -> None:
+        """What the job holds, or may be done with it, is not what it was."""
+        self._changed.pop(job.id, None)
+        if job.id in self._holders or job.live():  # else it came and went unseen
+            self._changed[job.id] = None
+        self._elastic = self._elastic or job.spec.elastic is not None
+        self._columns = None
+
+    def due(self, now: float) -> None:
+        """Note who has passed its expected end by ``now``."""
+        self._now = max(self._now, now)
+        while self._ends and self._ends[0][0] <= now:
+            self._late.append(heapq.heappop(self._ends)[1])
+            self._columns = None
+
+    def refresh(self) -> None:
+        """Bring the rows up to the present; each end that has passed is set anew."""
+        if not self._changed and not self._late:
+            return
+        changed, self._changed = self._changed, {}
+        late, self._late = self._late, []
+        for job in changed:
+            self._put(job)
+        for job in late:
+            holder = self._holders.get(job)
+            if holder is not None and holder.end <= self._now:
+                self._set_anew(holder)
+        self._elastic = False
+
+    def _put(self, job: str) -> None:
+        """Bring a job's rows up to its state."""
+        state = self._jobs.get(job)
+        new = None if state is None or not state.live() else self._holder(state, self._now)
+        old = self._holders.pop(job, None)
         if old is not None:
             for share in old.shares:
                 self._pools[share.row].remove(old)
-            del self.holders[job.id]
-            self.growing.pop(job.id, None)
+            self._growing.pop(job, None)
         if new is not None:
             for share in new.shares:
                 self._pools[share.row].add(new, share)
-            self.holders[job.id] = new
+            self._holders[job] = new
             if _may_grow(new):
-                self.growing[job.id] = new
-        if old is not None or new is not None:
-            self._columns = None
-        return new
+                self._growing[job] = new
+            if old is None or new.end != old.end:
+                heapq.heappush(self._ends, (new.end, job))
 
-    def late(self, job: JobState, now: float) -> Holder | None:
-        """The job works beyond its expected end, of which nothing else has changed: set it anew."""
-        old = self.holders[job.id]
+    def _set_anew(self, old: Holder) -> None:
+        """The job works beyond its expected end, of which nothing else has changed."""
+        job = self._jobs[old.job]
         if not old.loose:
-            return self.put(job, now)
-        end = ahead(old.began, job.expected if job.expected is not None else UNKNOWN, now)
+            self._put(old.job)
+            return
+        end = ahead(old.began, job.expected if job.expected is not None else UNKNOWN, self._now)
         new = replace(old, end=end)
         for share in old.shares:
             self._pools[share.row].move(old, new)
-        self.holders[job.id] = new
-        if job.id in self.growing:
-            self.growing[job.id] = new
-        self._columns = None
-        return new
+        self._holders[old.job] = new
+        if old.job in self._growing:
+            self._growing[old.job] = new
+        heapq.heappush(self._ends, (end, old.job))
 
-    def columns(self) -> tuple[Held, ...]:
-        """One entry per pool, in order of the topology's rows. Not to be written to."""
+    # Views
+
+    @property
+    def holders(self) -> Mapping[str, Holder]:
+        """What each job holds."""
+        self.refresh()
+        return self._holders
+
+    @property
+    def growing(self) -> Mapping[str, Holder]:
+        """Those that could do with more chips."""
+        if self._growing or self._elastic:
+            self.refresh()
+        return self._growing
+
+    def next_end(self) -> float:
+        """When the next job passes its expected end, of those that a plan has looked at."""
+        return self._ends[0][0] if self._ends else float("inf")
+
+    def columns(self) -> Running:
+        """One entry per pool, in order of the topology's rows. Not to be written to.
+
+        The same object as before where nothing has changed.
+        """
         if self._columns is None:
-            self._columns = tuple(pool.columns() for pool in self._pools)
+            self._columns = Running(self, self._pools)
         return self._columns
 
     def _holder(self, job: JobState, now: float) -> Holder:

@@ -160,6 +160,8 @@ class Room:
 
     def _closing(self, job: JobState, share: Share) -> str:
         """Whether a window of maintenance comes over the site while the job is thought to run."""
+        if not self._policy.maintenance:
+            return ""
         end = self._now + self._world.length(job)
         for window in self._policy.maintenance:
             start = window.start.timestamp()

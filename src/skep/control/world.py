@@ -47,6 +47,8 @@ class World:
         self.deferring: set[str] = set()  # waiting jobs that may wait for better power
         self.seq = 0  # number of the last event
         self.jobs: dict[str, JobState] = {}
+        self.rates = JobRates(topology.chips, topology.kind)
+        self.holding = Holding(topology, self.policy, self.rates, self.jobs)
         self.sites = {name: SiteState(name) for name in topology.names}
         self.heard: dict[str, float] = {}  # site -> when its agent last reported
         self.runs: dict[str, dict[str, str]] = {name: {} for name in topology.names}
@@ -60,9 +62,7 @@ class World:
         self.held_in: dict[str, Ints] = {}  # queue -> chips per pool
         self.block_free = topology.block_chips_of_each.copy()
         self._chosen: dict[str, Parts] = {}
-        self.rates = JobRates(topology.chips, topology.kind)
         self.worth = Worth(topology.kind, topology.speed)
-        self.holding = Holding(topology, self.policy, self.rates)
         self.held_worth: dict[str, float] = defaultdict(float)  # queue -> chips of the reference
         self.usage = Usage(self.policy.half_life)
         # Waiting jobs as the scheduler sees them; made by the first snapshot, then kept in step.
@@ -77,7 +77,6 @@ class World:
         self.deferred: dict[str, float] = {}  # waiting job -> when it was told why, oldest first
         self.dirty: set[str] = set()  # jobs that the next cycle must look at
         self._timers: list[tuple[float, str]] = []
-        self._ends: list[tuple[float, str]] = []  # expected ends of what jobs hold
 
     def put(self, job: JobState) -> None:
         """Take a job's new state and bring the indices up to it."""
@@ -105,14 +104,7 @@ class World:
             self._recall(job, after)
         self.job_of.update(dict.fromkeys(after, job.id))
         if _matters(before, after):
-            self.hold(job)
-
-    def hold(self, job: JobState) -> None:
-        """Note what the job holds and until when; looked at again when that is over."""
-        known = self.holding.holders.get(job.id)
-        holder = self.holding.put(job, self.now)
-        if holder is not None and (known is None or holder.end != known.end):
-            heapq.heappush(self._ends, (holder.end, job.id))
+            self.holding.changes(job)
 
     def _recall(self, job: JobState, live: Mapping[str, RunState]) -> None:
         """Count what the runs of a job used that had ended before it was known here."""
@@ -210,31 +202,26 @@ class World:
         heapq.heappush(self._timers, (when, job))
 
     def due(self, now: float) -> None:
-        """Mark the jobs whose time has come; of those past their expected end it is set anew."""
+        """Mark the jobs whose time has come."""
         self.now = max(self.now, now)
         while self._timers and self._timers[0][0] <= now:
             _, job = heapq.heappop(self._timers)
             if job in self.active:
                 self.dirty.add(job)
-        holders = self.holding.holders
-        while self._ends and self._ends[0][0] <= now:
-            _, job = heapq.heappop(self._ends)
-            holder = holders.get(job)
-            if holder is not None and holder.end <= now:
-                later = self.holding.late(self.jobs[job], now)
-                if later is not None and later.end != holder.end:
-                    heapq.heappush(self._ends, (later.end, job))
+        self.holding.due(now)
 
     def next_wake(self) -> float:
         """When the next timer is due; infinity if there is none."""
         timer = self._timers[0][0] if self._timers else float("inf")
-        end = self._ends[0][0] if self._ends else float("inf")
+        end = self.holding.next_end() if self._something_moves() else float("inf")
         return min(timer, end, self.again)
+
+    def _something_moves(self) -> bool:
+        return bool(self.waiting or self.claims or self.holding.growing)
 
     def wants_a_plan(self, now: float) -> bool:
         """Whether there is something to decide: jobs wait, chips may move, or the time has come."""
-        moving = self.waiting or self.claims or self.holding.growing
-        return bool(moving) or self.again <= now
+        return self._something_moves() or self.again <= now
 
     def looks_for_moves(self, now: float) -> bool:
         """Whether it is time to look for who should run elsewhere; then not again for a while."""
@@ -251,8 +238,7 @@ class World:
 
     def length(self, job: JobState) -> float:
         """Seconds that the job is expected to work yet, counted from when it is placed."""
-        holder = self.holding.holders.get(job.id)
-        if holder is not None:
+        if job.live() and (holder := self.holding.holders.get(job.id)) is not None:
             return max(1.0, holder.end - self.now)
         return max(1.0, self.estimate(job).seconds - job.done)
 
@@ -300,7 +286,8 @@ def _matters(before: Mapping[str, RunState], after: Mapping[str, RunState]) -> b
 
 def lost_shares(job: JobState) -> tuple[RunState, ...]:
     """Shares of a started gang to be placed again while other shares run or have succeeded."""
-    if job.evicted and job.live():
+    live = job.live()
+    if len(live) == len(job.runs) or (job.evicted and live):
         return ()
     shares = job.shares().values()
     others = any(r.phase == "succeeded" or (r.go and not r.ended) for r in shares)

@@ -242,7 +242,7 @@ class Snapshot:
     shapes: Sequence[Shape] | Mapping[int, Shape]
     waiting: Sequence[Waiting]
     held: Mapping[str, int] = field(default_factory=dict)
-    running: tuple[Held, ...] = ()
+    running: Sequence[Held] = ()
     growing: tuple[Holder, ...] = ()
     kept: tuple[Kept, ...] = ()
     forecast: Forecast | None = None

@@ -66,7 +66,7 @@ def _copy(timeline: Timeline) -> Timeline:
         replace(found, free=found.free.copy(), headroom=found.headroom.copy())
         for found in ledger.promises
     ]
-    return Timeline(timeline.board, replace(ledger, promises=own), timeline.releases)
+    return Timeline(timeline.board, replace(ledger, promises=own), lambda: timeline.releases)
 
 
 def told(expected: Expected, now: float) -> str:

@@ -6,8 +6,7 @@ nothing has been given back since, and is not looked at again until something is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from operator import is_not
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -52,8 +51,8 @@ class Memory:
         self._used: list[int] = []
         self._promised: dict[str, float] = {}  # job -> from when on
         self._slots: dict[str, Slot] = {}  # job -> what it was promised
-        self._releases: tuple[tuple[Held, ...], Releases | None] = ((), None)
-        self._herd: tuple[tuple[Held, ...], Herd | None] = ((), None)
+        self._releases: tuple[Sequence[Held], Releases | None] = ((), None)
+        self._herd: tuple[Sequence[Held], Herd | None] = ((), None)
         self._as_before = False
         self._again = np.inf
 
@@ -65,18 +64,18 @@ class Memory:
             self._line = None
         return self._atlas
 
-    def releases(self, running: tuple[Held, ...], now: float) -> Releases | None:
+    def releases(self, running: Sequence[Held], now: float) -> Releases | None:
         """The ends of what runs, as columns; the same as before where nothing has changed."""
         known, found = self._releases
-        if len(known) != len(running) or any(map(is_not, known, running)):
+        if known is not running:
             found = Releases.of(running, now) if running else None
             self._releases = running, found
         return found
 
-    def herd(self, running: tuple[Held, ...]) -> Herd:
+    def herd(self, running: Sequence[Held]) -> Herd:
         """All that runs in one set of columns; the same as before where nothing has changed."""
         known, found = self._herd
-        if found is None or len(known) != len(running) or any(map(is_not, known, running)):
+        if found is None or known is not running:
             found = Herd.of(running)
             self._herd = running, found
         return found

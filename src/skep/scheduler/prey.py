@@ -25,7 +25,7 @@ _WATT = 1e-6  # W; sums of floats
 class Herd:
     """All live runs in one set of columns, pool by pool: rows ``first[p]`` to ``first[p + 1]``."""
 
-    running: tuple[Held, ...]
+    running: Sequence[Held]
     first: Ints
     pool: Ints
     end: Floats
@@ -39,7 +39,7 @@ class Herd:
     spare: Ints
 
     @classmethod
-    def of(cls, running: tuple[Held, ...]) -> Herd:
+    def of(cls, running: Sequence[Held]) -> Herd:
         """The columns of all pools in one."""
         counts = [len(held.end) for held in running]
         first = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))

@@ -6,6 +6,8 @@ without. Smaller jobs go past a large one that does not fit yet as long as they 
 
 from __future__ import annotations
 
+from functools import partial
+
 from skep.model.policy import Policy
 from skep.model.snapshot import Plan, Snapshot
 from skep.scheduler.ahead import Ahead
@@ -30,8 +32,8 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     board = Board(snapshot, policy, now, memory.atlas(snapshot, policy, now))
     ledger, line = Ledger.now(snapshot, policy, now), line_of(snapshot, policy)
     # 2. Time: what ends when, windows of maintenance, and what is kept for whom.
-    timeline = Timeline(board, ledger, memory.releases(snapshot.running, now))
-    ahead, leaving = Ahead(timeline, lambda: memory.herd(snapshot.running)), vacate(board, now)
+    timeline = Timeline(board, ledger, partial(memory.releases, snapshot.running, now))
+    ahead, leaving = Ahead(timeline, partial(memory.herd, snapshot.running)), vacate(board, now)
     cycle = Cycle(ahead, line)
     timeline.promise_windows()
     cycle.settle_claims()

@@ -7,7 +7,7 @@ ledger, where everything that is placed now is held to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -28,10 +28,12 @@ Number = TypeVar("Number", np.int64, np.float64)
 class Timeline:
     """The future of one snapshot: its running jobs, its policy, and what the ledger has given."""
 
-    def __init__(self, board: Board, ledger: Ledger, releases: Releases | None = None) -> None:
-        """``releases`` of the snapshot's running jobs, where they are at hand."""
+    def __init__(
+        self, board: Board, ledger: Ledger, releases: Callable[[], Releases | None] | None = None
+    ) -> None:
+        """``releases`` answers those of the snapshot's running jobs, once they are asked for."""
         self.board, self.ledger, self.now = board, ledger, ledger.at
-        self._at_hand = releases
+        self._made = releases
         self._sites: Ints = board.snapshot.pools.site
 
     def promise_windows(self) -> None:
@@ -161,10 +163,10 @@ class Timeline:
 
     @cached_property
     def _releases(self) -> Releases | None:
+        if self._made is not None:
+            return self._made()
         running = self.board.snapshot.running
-        if self._at_hand is not None or not running:
-            return self._at_hand
-        return Releases.of(running, self.now)
+        return Releases.of(running, self.now) if running else None
 
     @property
     def _given(self) -> tuple[Floats, Ints, Ints, Floats]:

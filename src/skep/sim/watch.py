@@ -71,16 +71,20 @@ class Watch:
                 self._say(now, f"site {name}: log {site}, world {world.sites[name]}")
 
     def _check_held(self, world: World, now: float) -> None:
-        free, drawn = world.topology.total.copy(), world.topology.idle.copy()
-        held = {name: set[str]() for name in world.topology.names}
+        topology = world.topology
+        free, drawn = topology.total.copy(), topology.idle.copy()
+        held = {name: set[str]() for name in topology.names}
         for job in world.jobs.values():
             for run in job.live() if not job.ended else ():
                 share = run.share
-                free[world.topology.pool_row[share.site, share.pool]] -= share.chips
-                drawn[world.topology.row[share.site]] += share.power
+                free[topology.pool_row[share.site, share.pool]] -= share.chips
+                drawn[topology.row[share.site]] += share.power
                 held[share.site].add(run.run)
         if not np.array_equal(free, world.free):
             self._say(now, "free chips are not all chips less those of live runs")
+        seen = [int(pool.chips.sum()) for pool in world.holding.columns()]
+        if seen != (topology.total - free).tolist():
+            self._say(now, "what plans see as held is not what live runs hold")
         if not np.allclose(drawn, world.drawn, rtol=1e-9, atol=1e-3):
             self._say(now, "the draw is not the idle draw and that of live runs")
         if held != {name: set(runs) for name, runs in world.runs.items()}:
