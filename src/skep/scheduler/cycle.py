@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Bools, Ints, Placement, Shape, Waiting
 from skep.scheduler.ahead import DEPTH, Ahead
 from skep.scheduler.batch import Run, take_all
@@ -242,11 +243,16 @@ class Cycle:
         count = len(grown) + sum(len(g.rows) if isinstance(g, Given) else 1 for g in self._given)
 
         def make() -> Iterator[Placement]:
-            line = self._line
+            line, last, like = self._line, None, None
             for row, taken in self._each():
                 alone = line.groups[line.keys[row]].alone
                 rank = alone.repair.rank if alone and alone.repair else None
-                yield placement(self._board, line.ids[row], int(line.version[row]), rank, taken)
+                job, version = line.ids[row], int(line.version[row])
+                if taken is last and like is not None and alone is None:
+                    yield replace(like, job=job, version=version)
+                    continue
+                last, like = taken, placement(self._board, job, version, rank, taken)
+                yield like
             yield from grown
 
         return Lazy(count, make)

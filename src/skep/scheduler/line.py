@@ -126,7 +126,7 @@ class Line(Sequence[Waiting]):
             self.drop(job.job)
             number = self._shape(shape)
             key = (number, job.priority, key[2])
-        self._add(replace(job, shape=number), key, alone)
+        self._add(replace(job, shape=number) if alone else job, key, alone)
 
     def drop(self, job: str) -> None:
         """Take a job out; one that is not there is no error."""

@@ -27,6 +27,8 @@ Head = tuple[int, int, float, float, str, int]
 def in_order(line: Line, parts: Sequence[Part], now: float) -> tuple[Ints, Ints]:
     """Rows of all ``parts`` in order, queues taking no turns; and which part each is of."""
     rows = np.concatenate([rows for _, rows in parts]) if parts else np.empty(0, dtype=np.int64)
+    if len(rows) <= 1:  # a job that arrives alone, as most do
+        return rows, np.flatnonzero([len(rows) for _, rows in parts])
     part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
     priority = np.array([group.priority for group, _ in parts], dtype=np.int64)[part]
     due, submitted = line.due[rows], line.submitted[rows]
