@@ -48,6 +48,18 @@ def test_a_study_is_written_as_page_table_and_figures(
     }
 
 
+def test_the_same_seeds_give_the_same_files_to_the_byte(tmp_path: Path) -> None:
+    asked = [*ASKED, *QUEUES, "--jobs", "80", "--seeds", "2", "--copies", "2"]
+    asked += ["--scenario", str(TRACE / "conditions.yaml")]
+    for name in "ab":
+        files = ["--csv", str(tmp_path / f"{name}.csv"), "--json", str(tmp_path / f"{name}.json")]
+        assert main([*asked, *files]) == 0
+    for ending in ("csv", "json"):
+        one, other = ((tmp_path / f"{name}.{ending}").read_bytes() for name in "ab")
+        assert one == other
+    assert b'"faults"' in (tmp_path / "a.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -177,10 +177,10 @@ def _write_report(path: Path, found: Study) -> None:
     from skep.web.simulation import write_simulation
 
     try:
-        made = write_simulation(path, found, f"{found.trace.name} on {found.topology.pool.name}")
+        write_simulation(path, found, f"{found.trace.name} on {found.topology.pool.name}")
     except OSError as error:
         raise InputError("--report", str(path), f"cannot be written: {error.strerror}") from None
-    print(f"written: {made}", file=sys.stderr)
+    print(f"written: {path}", file=sys.stderr)
 
 
 def _write_table(path: Path, found: Study) -> None:

@@ -25,16 +25,18 @@ SIZES = (1, 8, 64, 512, 4096, 1 << 62)  # upper ends of the classes of size
 _T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
+_UNKNOWN = Spread(math.nan, math.nan, math.nan, math.nan, math.nan)
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The jobs of one size class or queue; means in s over those that ended."""
+    """The jobs of one size class or queue; times in s over those that ended, nan for none."""
 
     name: str
     jobs: int
-    wait: float
-    slowdown: float
-    completion: float
-    completion_p95: float
+    wait: Spread
+    slowdown: Spread
+    completion: Spread
     chip_hours: float
 
 
@@ -71,8 +73,8 @@ class Figures:
     cpu: float  # s of this process
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data, equal for equal runs: without the time that it took."""
+        return {name: value for name, value in asdict(self).items() if name != "cpu"}
 
 
 def figures(replay: Replay, policy: str, seed: int, cpu: float) -> Figures:
@@ -113,7 +115,7 @@ def figures(replay: Replay, policy: str, seed: int, cpu: float) -> Figures:
         preemptions=int(record.preempted.sum()),
         restarts=int(np.maximum(record.attempts - 1, 0).sum()),
         work_lost=float(record.lost.sum()) / HOUR,
-        fairness=jain([g.completion and _served(g) for g in groups.by_queue() if g.jobs]),
+        fairness=jain([_served(g) for g in groups.by_queue() if g.jobs]),
         faults=dict(record.faults),
         events=record.events.total(),
         cycles=replay.steps,
@@ -145,22 +147,20 @@ class _Groups:
     def _group(self, name: str, rows: Bools) -> Group:
         kept = rows & self._done
         if not kept.any():
-            return Group(name, int(rows.sum()), math.nan, math.nan, math.nan, math.nan, 0.0)
-        completion, trace = self._completion[kept], self._trace
+            return Group(name, int(rows.sum()), _UNKNOWN, _UNKNOWN, _UNKNOWN, 0.0)
         return Group(
             name,
             int(rows.sum()),
-            float(self._wait[kept].mean()),
-            float(self._slowdown[kept].mean()),
-            float(completion.mean()),
-            float(np.percentile(completion, 95)),
-            float((trace.duration[kept] * trace.chips[kept]).sum()) / HOUR,
+            _spread(self._wait[kept]),
+            _spread(self._slowdown[kept]),
+            _spread(self._completion[kept]),
+            float((self._trace.duration[kept] * self._trace.chips[kept]).sum()) / HOUR,
         )
 
 
 def _served(group: Group) -> float:
     """1: its jobs never waited."""
-    return 0.0 if math.isnan(group.slowdown) else 1.0 / group.slowdown
+    return 0.0 if math.isnan(group.slowdown.mean) else 1.0 / group.slowdown.mean
 
 
 def _size_name(low: int, high: int) -> str:
@@ -229,7 +229,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("95 % wait at most", "s", -1, lambda f: f.wait.p95),
     Metric("99 % wait at most", "s", -1, lambda f: f.wait.p99),
     Metric("mean bounded slowdown", "x", -1, lambda f: f.slowdown.mean),
+    Metric("median slowdown", "x", -1, lambda f: f.slowdown.median),
     Metric("slowdown, 95th percentile", "x", -1, lambda f: f.slowdown.p95),
+    Metric("slowdown, 99th percentile", "x", -1, lambda f: f.slowdown.p99),
     Metric("mean completion", "s", -1, lambda f: f.completion.mean),
     Metric("median completion", "s", -1, lambda f: f.completion.median),
     Metric("completion, 95th percentile", "s", -1, lambda f: f.completion.p95),

@@ -69,7 +69,7 @@ def use_plot(study: Study) -> str:
     with drawing("Part of all chips in use", unit, "% of all chips") as made:
         for row, outcome in enumerate(study.outcomes):
             used = 100.0 * outcome.timeline.held.sum(axis=1) / study.chips
-            _steps(made.axes, outcome.timeline.times / size, used, outcome.policy, series(row))
+            _steps(made.axes, outcome.timeline.times / size, used, outcome.policy, row)
         made.axes.set_ylim(0, 104)
         _name(made.axes, study)
     return made.svg
@@ -81,7 +81,7 @@ def queue_plot(study: Study) -> str:
     with drawing("Jobs waiting", unit, "jobs waiting") as made:
         for row, outcome in enumerate(study.outcomes):
             line = outcome.timeline
-            _steps(made.axes, line.times / size, line.waiting[:, 0], outcome.policy, series(row))
+            _steps(made.axes, line.times / size, line.waiting[:, 0], outcome.policy, row)
         made.axes.set_ylim(bottom=0)
         _name(made.axes, study)
     return made.svg
@@ -97,7 +97,10 @@ def waits_plot(study: Study) -> str:
                 part = np.linspace(0.0, 1.0, min(MOST_POINTS, len(found)))
                 x = np.maximum(np.quantile(found, part), _SHORTEST)
                 longest = max(longest, float(x[-1]))
-                made.axes.plot(x, 100 * part, color=series(row), label=outcome.policy)
+                line = _lines(row)
+                made.axes.plot(
+                    x, 100 * part, linestyle=line, color=series(row), label=outcome.policy
+                )
         made.axes.set_xscale("log")
         made.axes.set_xlim(_SHORTEST, longest * 1.15)
         made.axes.set_ylim(0, 102)
@@ -133,11 +136,18 @@ def _short(name: str) -> str:
 
 
 def _slowdown(run: Figures, name: str) -> float:
-    return next((g.slowdown for g in run.by_size if g.name == name), 0.0)
+    return next((g.slowdown.mean for g in run.by_size if g.name == name), 0.0)
 
 
-def _steps(axes: Axes, x: Floats, y: Floats, label: str, colour: str) -> None:
-    axes.plot(x, y, color=colour, label=label, drawstyle="steps-mid", linewidth=1.4)
+def _lines(row: int) -> str:
+    """The first drawn through, others broken: where they are alike, all are seen."""
+    return ("-", "--", "-.", ":")[row % 4]
+
+
+def _steps(axes: Axes, x: Floats, y: Floats, label: str, row: int) -> None:
+    axes.plot(
+        x, y, _lines(row), color=series(row), label=label, drawstyle="steps-mid", linewidth=1.4
+    )
     axes.set_xlim(left=0)
 
 

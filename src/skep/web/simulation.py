@@ -6,11 +6,13 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from skep import __version__
 from skep.sim.figures import METRICS, Estimate, Figures, Group, Metric
+from skep.sim.report import Spread
 from skep.sim.study import Study
 from skep.units import duration
 from skep.web import simplots
@@ -71,6 +73,7 @@ def render(study: Study, title: str) -> str:
         sizes=groups(study, "by_size"),
         queues=groups(study, "by_queue"),
         conditions=conditions_text(study),
+        broke=broke_text(study),
         version=__version__,
     )
 
@@ -128,7 +131,9 @@ def _compared(study: Study) -> list[Tile]:
         note = best.policy
         if best is not first:
             note += f" ({first.policy}: {amount(first.estimate(metric.of).mean, metric.unit)})"
-        made.append(Tile(metric.name, value, note, good=best is not first))
+        more = study.difference(best, metric.of)
+        sure = best is not first and abs(more.mean) > more.half
+        made.append(Tile(metric.name, value, note, good=sure))
     return made
 
 
@@ -137,12 +142,11 @@ def _known(value: float) -> float:
 
 
 def lines(study: Study) -> list[Line]:
-    """Each metric over all policies; counts that are 0 everywhere are left out."""
+    """Each metric over all policies; what was not measured is left out."""
     made = []
     for metric in METRICS:
         found = [outcome.estimate(metric.of) for outcome in study.outcomes]
-        known = [e.mean for e in found if not math.isnan(e.mean)]
-        if any(known) or (known and metric.unit != "n"):
+        if not all(math.isnan(e.mean) for e in found):
             made.append(Line(metric.name, tuple(_cells(study, metric, found))))
     return made
 
@@ -196,11 +200,20 @@ def plots(study: Study) -> list[Plot]:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One size or queue: its jobs, and for each policy its means."""
+    """One size or queue: its jobs, and for each policy its waits, slowdowns, completion times."""
 
     name: str
     jobs: int
     cells: tuple[Group, ...]
+
+    @property
+    def measures(self) -> tuple[tuple[str, str, tuple[Spread, ...]], ...]:
+        """(what, unit, a spread for each policy)."""
+        return (
+            ("wait", "s", tuple(group.wait for group in self.cells)),
+            ("slowdown", "x", tuple(group.slowdown for group in self.cells)),
+            ("completion", "s", tuple(group.completion for group in self.cells)),
+        )
 
 
 def groups(study: Study, kind: str) -> list[Row]:
@@ -219,9 +232,29 @@ def groups(study: Study, kind: str) -> list[Row]:
     return rows
 
 
+def broke_text(study: Study) -> str:
+    """What broke under the first seed: "3 chips, 1 site"; empty where nothing did."""
+    faults = study.outcomes[0].runs[0].faults
+    return ", ".join(f"{n:,} {kind}{'s' if n != 1 else ''}" for kind, n in sorted(faults.items()))
+
+
 def conditions_text(study: Study) -> str:
     """What was set, as YAML; empty where all is as by default."""
     import yaml
 
-    data = study.conditions.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    data = _in_words(study.conditions.model_dump(mode="json", by_alias=True, exclude_defaults=True))
     return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)) if data else ""
+
+
+_TIMES = frozenset({"setup", "stop", "restart", "every", "cost", "repair", "at", "for"})
+
+
+def _in_words(data: Any, key: str = "") -> Any:
+    """The same with times as people write them: ``90d`` for 7776000."""
+    if isinstance(data, dict):
+        return {name: _in_words(value, name) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_in_words(value) for value in data]
+    if key not in _TIMES or not isinstance(data, float):
+        return data
+    return duration(data).removesuffix(" 00h").removesuffix(" 00m").removesuffix(" 00s")

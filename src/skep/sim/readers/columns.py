@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from skep.sim.readers.table import parquet
 
 def columns_of(path: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
     """The ``needed`` columns of a Parquet or CSV (also ``.gz``) table. Raises ``InputError``."""
+    if not path.exists():
+        raise InputError("trace", str(path), "no such file")
     if path.suffix == ".parquet":
         table = parquet(path)
         _check(path, table.column_names, needed)
@@ -24,7 +27,7 @@ def columns_of(path: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
             rows = csv.DictReader(text)
             _check(path, rows.fieldnames or (), needed)
             lines = list(rows)
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise InputError("trace", str(path), f"cannot be read: {told}") from None
     return {name: [line[name] for line in lines] for name in needed}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO, cast
@@ -26,6 +27,8 @@ FIELDS = (
     "preceding job", "think time",
 )  # fmt: skip
 _SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _EXPECTED, _USER, _QUEUE = 1, 3, 4, 7, 8, 11, 14
+_MEASURED = (_SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _EXPECTED)
+_MOST = 1e10  # seconds or processors: three hundred years
 _NUMBERS = {"MaxProcs", "MaxNodes", "UnixStartTime"}
 
 
@@ -40,7 +43,7 @@ def read_swf(path: Path) -> Trace:
     try:
         with _opened(path) as text:
             header, rows = _parsed(text, source)
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         told = getattr(error, "strerror", None) or str(error)
         raise InputError("trace", str(path), f"cannot be read: {told}") from None
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(FIELDS))
@@ -88,20 +91,25 @@ def _parsed(lines: Iterable[str], source: str) -> tuple[dict[str, float], list[l
         parts = line.split()
         if not parts:
             continue
-        if len(parts) != len(FIELDS):
-            allowed = f"allowed: {len(FIELDS)} fields in a record of the Standard Workload Format"
-            raise InputError("record", f"{len(parts)} fields", allowed, source=_at(source, number))
-        try:
-            rows.append([float(part) for part in parts])
-        except ValueError:
-            raise _not_a_number(parts, _at(source, number)) from None
-        if not all(map(math.isfinite, rows[-1])):
-            raise _not_a_number(parts, _at(source, number))
+        rows.append(_record(parts, f"{source}, line {number}"))
     return header, rows
 
 
-def _at(source: str, row: int) -> str:
-    return f"{source}, line {row}"
+def _record(parts: list[str], source: str) -> list[float]:
+    if len(parts) != len(FIELDS):
+        allowed = f"allowed: {len(FIELDS)} fields in a record of the Standard Workload Format"
+        raise InputError("record", f"{len(parts)} fields", allowed, source=source)
+    try:
+        found = [float(part) for part in parts]
+    except ValueError:
+        raise _not_a_number(parts, source) from None
+    if not all(map(math.isfinite, found)):
+        raise _not_a_number(parts, source)
+    for field in _MEASURED:
+        if not -1 <= found[field] <= _MOST:
+            allowed = f"allowed: 0 to {_MOST:g}, -1 where it is not known"
+            raise InputError(FIELDS[field], parts[field], allowed, source=source)
+    return found
 
 
 def _not_a_number(parts: list[str], source: str) -> InputError:

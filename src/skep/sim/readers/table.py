@@ -27,6 +27,7 @@ class Number:
     allowed: str
     whole: bool = False
     required: bool = False
+    most: float = 1e9
 
 
 NUMBERS: Mapping[str, Number] = {
@@ -60,6 +61,9 @@ def read_csv(path: Path) -> Trace:
         if len(row) != len(header):
             allowed = f"allowed: {len(header)} fields, as in the header"
             raise InputError("row", f"{len(row)} fields", allowed, source=_at(path, number))
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        allowed = "allowed: each column once"
+        raise InputError("column", twice, allowed, source=printable(str(path)))
     columns = zip(*lines, strict=True) if lines else ([] for _ in header)
     return from_columns(path, dict(zip(header, columns, strict=True)), first=2)
 
@@ -127,11 +131,11 @@ def _numbers(name: str, column: Column, path: Path, first: int) -> Floats:
         wrong |= found > 1000
     if rule.whole:
         wrong |= found != np.floor(found)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise InputError(
-            name, column[row], f"allowed: {rule.allowed}", source=_at(path, first + row)
-        )
+    large = found > rule.most
+    if (wrong | large).any():
+        row = int(np.flatnonzero(wrong | large)[0])
+        allowed = rule.allowed if wrong[row] else f"{rule.most:,.0f} at most"
+        raise InputError(name, column[row], f"allowed: {allowed}", source=_at(path, first + row))
     return found
 
 
