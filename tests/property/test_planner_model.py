@@ -77,15 +77,20 @@ def best(work: Workload, chip: ChipFacts, number: int) -> float:
         return float("inf")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     workloads(), chips(), st.sampled_from((8, 16, 32)),
-    st.sampled_from(("memory_bandwidth", "scale_up", "scale_out", "memory")), st.floats(1.0, 4.0),
+    st.sampled_from(("memory_bandwidth", "scale_up", "scale_out", "memory", "peaks")),
+    st.floats(1.0, 4.0),
 )  # fmt: skip
 def test_more_bandwidth_memory_or_a_better_link_is_never_slower(
     work: Workload, chip: ChipFacts, number: int, what: str, times: float
 ) -> None:
-    better = replace(chip, **{what: getattr(chip, what) * times})
+    value = getattr(chip, what)
+    more = (
+        {name: peak * times for name, peak in value.items()} if what == "peaks" else value * times
+    )
+    better = replace(chip, **{what: more})
     assert best(work, better, number) <= best(work, chip, number) * (1 + 1e-12)
 
 

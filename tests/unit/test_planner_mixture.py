@@ -137,6 +137,27 @@ def test_the_ring_is_the_widest(n: int, rates: list[float]) -> None:
     assert found[0].bandwidth == max(narrowest(order) for order in itertools.permutations(names))
 
 
+KINDS = st.sampled_from(("h100-sxm", "h20", "ascend-910b2", "ascend-910c", "a100-sxm-80gb"))
+SITES = st.lists(st.tuples(KINDS, st.sampled_from((64, 96, 256, 1000))), min_size=1, max_size=4)
+ROUNDING = 0.85  # shares are whole sequences that layouts divide
+
+
+@settings(max_examples=25, deadline=None)
+@given(SITES, st.sampled_from((1e8, 1e9, 1e10, 1e11)), st.floats(1.0, 50.0))
+def test_faster_links_and_more_sites_are_never_worse_but_for_rounding(
+    sites: list[tuple[str, int]], rate: float, times: float
+) -> None:
+    names = [f"s{n}" for n in range(len(sites))]
+    parts = [Part(name, CHIPS[kind], n, FREE) for name, (kind, n) in zip(names, sites, strict=True)]
+    slow, fast = (mix(*parts, over=full(names, r)) for r in (rate, rate * times))
+    assert fast.real_rate >= ROUNDING * slow.real_rate
+    fewer = mix(*parts[: max(1, len(parts) - 1)], over=full(names, rate))
+    assert slow.real_rate >= ROUNDING * fewer.real_rate
+    for found in (slow, fast):
+        assert found.rate <= sum(one.training.rate for one in found.shares) * (1 + 1e-9)
+        assert {s.part.site for s in found.shares} | {x.part.site for x in found.left} == set(names)
+
+
 def test_without_a_ring_a_tree_takes_twice_as_long() -> None:
     star = links({("a", "b"): 1e9, ("a", "c"): 2e9, ("a", "d"): 4e9})
     found = joined(["a", "b", "c", "d"], star)

@@ -8,41 +8,27 @@ for its link costs more than its chips bring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from skep.errors import InputError
 from skep.model.chip import Chip
 from skep.model.workload import Workload
-from skep.planner.answer import Estimate
 from skep.planner.bill import Bill, bill
-from skep.planner.chip import ChipFacts
 from skep.planner.goodput import Failing, Goodput, goodput
-from skep.planner.learning import Correction
 from skep.planner.links import Links, joined, width
-from skep.planner.parts import Part, batch_near, count
+from skep.planner.parts import Part
+from skep.planner.sharing import Asked, Correct, alone, shared, trained
 from skep.planner.sites import Round, round_of
-from skep.planner.training import Conditions, Link, Tools, Training, train
+from skep.planner.training import Conditions, Link, Tools, Training
 
 ALL_SETS = 7
 """Sites up to which every set of them is looked at; beyond, sets of those with links so wide."""
 WORTH = 1e-3
 """A site is taken where the whole gains so much (relative)."""
+SMALL = "its share of the batch is so small that the others would wait for it"
 LOCAL_RTT = 1e-4
-FIRST = (1.0, 8.0)
-NEAR = (
-    FIRST,
-    (1.0, 32.0),
-    (1.0, 4.0),
-    (1.0, 2.0),
-    (0.9, 4.0),
-    (1.1, 4.0),
-    (0.94, 16.0),
-    (1.06, 16.0),
-)
-"""Batches that are tried: times the share, in units of so small a part of it."""
-FEW = 12  # parts up to which all of them are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +85,6 @@ class Mixture:
         return sum(one.training.chips for one in self.shares)
 
 
-Correct = Callable[[ChipFacts, Estimate], Correction]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    work: Workload
-    links: Links
-    known: tuple[Chip, ...]
-    under: Conditions
-    tools: Tools
-    correct: Correct | None
-
-
 def mixture(
     work: Workload,
     parts: Sequence[Part],
@@ -127,59 +100,50 @@ def mixture(
     ``everything``: no part is left out for being slow (only where it cannot hold the model).
     Raises ``InputError`` where no part can train it, or the sites taken are not joined.
     """
-    asked = _Asked(work, links, tuple(known), under, tools, correct)
-    first, left = _alone(asked, parts)
-    if not first:
+    asked = Asked(work, links, tuple(known), under, tools, correct)
+    rates, failed = alone(asked, parts)
+    able = [part for part in parts if id(part) in rates]
+    left = [Left(part, failed[id(part)]) for part in parts if id(part) in failed]
+    if not able:
         raise InputError("--on", None, f"no part can train {work.name}: {left[0].why}")
-    rates = {id(one.part): one.training.rate for one in first}
-    chosen = [one.part for one in first]
-    if not everything:
-        sites = _worth(asked, chosen, rates)
-        left += [_slow(asked, p, chosen, sites, rates) for p in chosen if p.site not in sites]
-        chosen = [p for p in chosen if p.site in sites]
-    return _together(asked, chosen, _refined(asked, chosen, rates), left)
+    tried = [able] if everything else _sets_worth(asked, able, rates)
+    done = [shared(asked, some, rates) for some in tried]
+    speeds = [_speed(asked, some, one) for some, one in zip(tried, done, strict=True)]
+    best = max(range(len(tried)), key=lambda at: speeds[at])
+    chosen = [
+        trained(asked, part, one.work.global_batch, quick=False)
+        for part, one in zip(tried[best], done[best], strict=True)
+    ]
+    taken = {part.site for part in tried[best]}
+    left += [_slow(asked, p, able, taken, rates) for p in able if p.site not in taken]
+    return _together(asked, tried[best], chosen, left)
 
 
-def _refined(
-    asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float]
-) -> Mapping[int, float]:
-    """The rates with shares by speed: a part's speed hangs a little on its share."""
-    whole = sum(rates[id(part)] for part in parts)
-    sizes = [asked.work.global_batch * rates[id(part)] / whole for part in parts]
-    return {
-        id(part): _train(asked, part, batch_near(size, FIRST[1], count(part)), quick=True).rate
-        for part, size in zip(parts, sizes, strict=True)
-    }
+def _sets_worth(
+    asked: Asked, parts: Sequence[Part], rates: Mapping[int, float]
+) -> list[list[Part]]:
+    """Parts of the sites that are worth a closer look: those that should be best together, these
+    without the smallest one by one (whose shares may round badly), and the fastest site alone."""
+    sites = _worth(asked, parts, rates)
+    of = {s: sum(rates[id(p)] for p in parts if p.site == s) for s in {p.site for p in parts}}
+    order = sorted(sites, key=lambda s: of[s])
+    sets = [frozenset(order[place:]) for place in range(min(len(order), ALL_SETS))]
+    sets.append(frozenset({max(of, key=lambda s: of[s])}))
+    return [[p for p in parts if p.site in some] for some in dict.fromkeys(sets)]
 
 
-@dataclass(frozen=True, slots=True)
-class _First:
-    part: Part
-    training: Training
+def _speed(asked: Asked, parts: Sequence[Part], trainings: Sequence[Training]) -> float:
+    """Tokens/s of these trainings together, failures included; 0 where they cannot be."""
+    if not trainings:
+        return 0.0
+    step = max(one.step for one in trainings)
+    trip, _ = _exchange(asked, parts, step)
+    used = trip.utilisation if trip else 1.0
+    tokens = sum(one.work.tokens_per_step for one in trainings)
+    return tokens / step * used * _goodput(asked, [(o.chips, o.rate) for o in trainings]).share
 
 
-def _alone(asked: _Asked, parts: Sequence[Part]) -> tuple[list[_First], list[Left]]:
-    """How fast each part is with a share of the batch by its peak; those that cannot train."""
-    peaks = [part.usable * (part.chip.held_to or part.chip.peak_flops or 1e12) for part in parts]
-    found, left = [], []
-    for part, peak in zip(parts, peaks, strict=True):
-        try:
-            wanted = asked.work.global_batch * peak / (sum(peaks) or 1.0)
-            size = batch_near(wanted, FIRST[1], count(part))
-            found.append(_First(part, _train(asked, part, size, quick=True)))
-        except InputError as error:
-            left.append(Left(part, str(error)))
-    return found, left
-
-
-def _train(asked: _Asked, part: Part, batch: int, *, quick: bool) -> Training:
-    sized = asked.work.model_copy(update={"global_batch": batch})
-    tools = replace(asked.tools, search=asked.tools.quick) if quick else asked.tools
-    alone = replace(asked.under, sites=1, others=0, link=None, prices=part.prices)
-    return train(sized, part.chip, count(part), asked.known, alone, tools, asked.correct)
-
-
-def _worth(asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> set[str]:
+def _worth(asked: Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> set[str]:
     """The sites that together are fastest."""
     sites = sorted({part.site for part in parts})
     by_site = {s: [p for p in parts if p.site == s] for s in sites}
@@ -207,7 +171,7 @@ def _sets(sites: Sequence[str], links: Links) -> Iterable[tuple[str, ...]]:
         yield tuple(site for site in sites if widths[site] >= least)
 
 
-def _value(asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> float:
+def _value(asked: Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> float:
     """Tokens/s of ``parts``, exchange and failures included; 0 where nothing joins them."""
     whole = sum(rates[id(part)] for part in parts)
     trip, _ = _exchange(asked, parts, asked.work.tokens_per_step / whole)
@@ -217,9 +181,7 @@ def _value(asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> 
     return whole * used * _goodput(asked, [(p.usable, rates[id(p)]) for p in parts]).share
 
 
-def _exchange(
-    asked: _Asked, parts: Sequence[Part], step: float
-) -> tuple[Round | None, Link | None]:
+def _exchange(asked: Asked, parts: Sequence[Part], step: float) -> tuple[Round | None, Link | None]:
     """The round between the sites of ``parts``; kinds at one site exchange over their own NICs."""
     sites = sorted({part.site for part in parts})
     how = asked.under.exchange
@@ -247,7 +209,7 @@ def _never(sites: int) -> Round:
     return Round(sites, 0.0, float("inf"), 0.0, 0.0, float("inf"), 0.0)
 
 
-def _goodput(asked: _Asked, parts: Sequence[tuple[int, float]]) -> Goodput:
+def _goodput(asked: Asked, parts: Sequence[tuple[int, float]]) -> Goodput:
     """Parts that go on alone between exchanges fail alone; at one step each all stop together."""
     failing: Failing = asked.under.failing
     chips = sum(count for count, _ in parts)
@@ -265,7 +227,7 @@ def _goodput(asked: _Asked, parts: Sequence[tuple[int, float]]) -> Goodput:
 
 
 def _slow(
-    asked: _Asked,
+    asked: Asked,
     part: Part,
     all_parts: Sequence[Part],
     taken: set[str],
@@ -278,15 +240,16 @@ def _slow(
     found = joined(sites, asked.links) if len(sites) > 1 else None
     if len(sites) > 1 and found is None:
         return Left(part, "no link to the others")
+    if change > WORTH:
+        return Left(part, SMALL)
     link = f"over {found[0].bandwidth / 1e9:,.3g} Gbit/s " if found else ""
     way = "slower" if change < 0 else "faster, which is not worth it"
     return Left(part, f"{link}the whole would be {abs(change):.1%} {way} with it")
 
 
 def _together(
-    asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float], left: Sequence[Left]
+    asked: Asked, parts: Sequence[Part], trainings: Sequence[Training], left: Sequence[Left]
 ) -> Mixture:
-    trainings = _shared(asked, parts, rates)
     batch = sum(one.work.global_batch for one in trainings)
     work = asked.work.model_copy(update={"global_batch": batch})
     step = max(one.step for one in trainings)
@@ -317,46 +280,6 @@ def _together(
         high=rate * high / told,
         seconds=seconds,
     )
-
-
-def _shared(asked: _Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> list[Training]:
-    """Each part's training with its share: of the batches near it those with which most is done.
-
-    For every length of a step that some part would have, each part takes the most sequences that
-    it does in it; the best of these lengths counts.
-    """
-    whole = sum(rates[id(part)] for part in parts)
-    near = NEAR if len(parts) <= FEW else NEAR[:2]
-    open_parts = [_options(asked, part, rates[id(part)] / whole, near) for part in parts]
-    best: list[Training] = []
-    most = 0.0
-    for longest in sorted({one.step for options in open_parts for one in options}):
-        fit = [[one for one in options if one.step <= longest] for options in open_parts]
-        if not all(fit):
-            continue
-        chosen = [max(some, key=lambda one: one.work.global_batch) for some in fit]
-        done = sum(one.work.global_batch for one in chosen) / longest
-        if done > most:
-            best, most = chosen, done
-    return [
-        _train(asked, part, one.work.global_batch, quick=False)
-        for part, one in zip(parts, best, strict=True)
-    ]
-
-
-def _options(
-    asked: _Asked, part: Part, share: float, near: Sequence[tuple[float, float]]
-) -> list[Training]:
-    """Trainings with batches near the share."""
-    wanted, chips = asked.work.global_batch * share, count(part)
-    sizes = {batch_near(wanted * times, parts, chips) for times, parts in near}
-    found = []
-    for size in sorted(sizes):
-        try:
-            found.append(_train(asked, part, size, quick=True))
-        except InputError:
-            continue
-    return found
 
 
 def _share(

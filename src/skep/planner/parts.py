@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from skep.errors import InputError
 from skep.model.chip import Chip
 from skep.planner.bill import Prices
 from skep.planner.match import smooth
 
+FINE = 32.0
 EVEN = 64
 """Chips below a power cap are a multiple of this, so that many layouts divide them."""
 
@@ -53,3 +55,18 @@ def batch_near(wanted: float, parts: float, chips: int) -> int:
             unit //= prime
     unit = unit if unit <= max(wanted, 1.0) else 1
     return max(1, round(wanted / unit)) * unit
+
+
+def batches_around(wanted: float, around: float, chips: int, most: int) -> list[int]:
+    """Up to ``most`` numbers of sequences within ``around`` (relative) of ``wanted``, or the one
+    nearest to it: first multiples of large divisors of ``chips``, which many layouts divide."""
+    found: dict[int, None] = {batch_near(wanted, FINE, chips): None}
+    low, high = wanted * (1.0 - around), wanted * (1.0 + around)
+    unit = chips
+    while len(found) < most:
+        for number in range(max(1, ceil(low / unit)), int(high / unit) + 1):
+            found.setdefault(number * unit)
+        if unit == 1:
+            break
+        unit //= next((prime for prime in (2, 3, 5, 7) if unit % prime == 0), unit)
+    return list(found)[:most]
