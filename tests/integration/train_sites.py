@@ -15,6 +15,10 @@ from pathlib import Path
 
 import torch
 
+from skep.train.exchange import Exchange
+from skep.train.outer import fresh
+from skep.train.settings import Settings
+
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["torch", "torch.distributed", "skep.train", "numpy"])
 TOKEN = "a-secret-of-the-job"
@@ -158,3 +162,40 @@ class Sites:
         for process in self.processes.values():
             if process.is_alive():
                 process.kill()
+
+
+class Party:
+    """Exchanges of several sites in this process, each with its own thread and sockets."""
+
+    def __init__(self):
+        self.made, self.events = [], []
+
+    def site(self, name, peers=None, listen=True, length=10, **how):
+        port = free_port()
+        chosen = Settings(
+            site=name,
+            listen=f"127.0.0.1:{port}" if listen else "",
+            peers=peers or {},
+            **({"run": "job-a1-x", "token": TOKEN.encode()} | how),
+        )
+        vector = torch.zeros(length)
+        exchange = Exchange(
+            chosen, [fresh(vector, "0")], str(length), lambda text: self.events.append((name, text))
+        )
+        exchange.start()
+        self.made.append(exchange)
+        exchange.port = port
+        return exchange
+
+    def texts(self, name):
+        return [text for who, text in self.events if who == name]
+
+    def wait(self, condition, seconds=20.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.events
+            time.sleep(0.02)
+
+
+def address(exchange):
+    return f"127.0.0.1:{exchange.port}"

@@ -18,6 +18,7 @@ from skep.train.mesh import Mesh
 from skep.train.outer import OuterState
 from skep.train.parts import Call, Local, Part
 from skep.train.settings import Settings
+from skep.train.tls import identity
 
 TICK_S = 0.05
 _WILDCARDS = ("0.0.0.0", "::", "*")
@@ -49,7 +50,11 @@ class Exchange:
     # -- from the training loop -------------------------------------------------------------
 
     def start(self) -> None:
-        """Listen and dial. Raises ``InputError`` when the address cannot be listened on."""
+        """Listen and dial. Raises ``InputError`` when it cannot listen there, or not encrypt."""
+        if self._settings.plain:
+            self._tell(f"links are not encrypted: {self._settings.plain}")
+        else:
+            self._mesh.encrypt(identity())
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:

@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Any
 
 MAGIC = b"skep"
-VERSION = 3
+VERSION = 4
 HEAD = struct.Struct("!4sBBHII")
 CHUNK = 1 << 15
 MORE, DATA = 1, 2

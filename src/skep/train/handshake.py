@@ -1,8 +1,12 @@
 """Proving to each other that both sides hold the job's token, which itself is never sent.
 
-server: CHALLENGE nonce                      (anyone may connect; nothing is told)
-client: HELLO     who, nonce, proof          (proof over both nonces and who)
+server: CHALLENGE nonce, tls                 (anyone may connect; nothing is told)
+        TLS begins, unless both sides are set to go without
+client: HELLO     who, nonce, proof          (proof over both nonces, who, the server's certificate)
 server: WELCOME   who, proof   or   REFUSED reason
+
+Someone in the middle ends TLS with a certificate of his own: then both proofs are over different
+ones, and each side refuses the other. That ``tls`` was changed on the way is refused as well.
 """
 
 from __future__ import annotations
@@ -11,58 +15,93 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from skep.errors import DeniedError
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.member import Member, member_from, proof, same, session_key
+from skep.train.tls import Identity
 from skep.train.wire import Wire
 
 TIMEOUT_S = 10.0
+UNLIKE = "one side encrypts and the other does not: `plain` has to be set at all sites or at none"
 
-Admit = Callable[[Member], str]  # "" or the reason for which a member is refused
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What this side brings to every handshake. ``identity`` None: links are not encrypted."""
+
+    me: Member
+    token: bytes
+    identity: Identity | None
+    limit: int  # bytes of one message of data
+    admit: Callable[[Member], str]  # "" or the reason for which a member is refused
 
 
-async def answer(wire: Wire, token: bytes, me: Member, admit: Admit, limit: int) -> Member:
-    """The server's part: the member at the other end. Raises ``DeniedError`` or ``FrameError``."""
+async def answer(wire: Wire, mine: Credentials) -> Member:
+    """The server's part: the member at the other end.
+
+    Raises ``DeniedError``, ``FrameError``, ``OSError``, ``EOFError`` or ``TimeoutError``.
+    """
     async with asyncio.timeout(TIMEOUT_S):
         nonce = secrets.token_hex(16)
-        await wire.send(Message(Kind.CHALLENGE, {"nonce": nonce}))
+        await wire.send(Message(Kind.CHALLENGE, {"nonce": nonce, "tls": mine.identity is not None}))
+        binding = ""
+        if mine.identity is not None:
+            await wire.secure(mine.identity.server, server_side=True)
+            binding = mine.identity.fingerprint
         hello = await _expect(wire, Kind.HELLO)
         theirs, greeting = _text(hello, "nonce"), _text(hello, "greeting")
-        if not same(proof(token, "client", nonce, theirs, greeting), hello.fields.get("proof")):
+        expected = proof(mine.token, "client", binding, nonce, theirs, greeting)
+        if not same(expected, hello.fields.get("proof")):
             raise await _refuse(wire, "it does not hold this job's token")
         peer = _member(greeting)
-        reason = admit(peer)
+        reason = mine.admit(peer)
         if reason:
             raise await _refuse(wire, reason, peer.site)
-        mine = json.dumps(me.to_fields())
-        shown = proof(token, "server", theirs, nonce, mine)
-        await wire.send(Message(Kind.WELCOME, {"greeting": mine, "proof": shown}))
-    to_client, to_server = _keys(token, nonce, theirs)
-    wire.seal(to_client, to_server, limit)
+        about_me = json.dumps(mine.me.to_fields())
+        shown = proof(mine.token, "server", binding, theirs, nonce, about_me)
+        await wire.send(Message(Kind.WELCOME, {"greeting": about_me, "proof": shown}))
+    if mine.identity is None:
+        to_client, to_server = _keys(mine.token, nonce, theirs)
+        wire.seal(to_client, to_server)
+    wire.open(mine.limit)
     return peer
 
 
-async def greet(wire: Wire, token: bytes, me: Member, admit: Admit, limit: int) -> Member:
-    """The client's part: the member at the other end. Raises ``DeniedError`` or ``FrameError``."""
+async def greet(wire: Wire, mine: Credentials) -> Member:
+    """The client's part: the member at the other end. Raises as ``answer``."""
     async with asyncio.timeout(TIMEOUT_S):
-        challenge = _text(await _expect(wire, Kind.CHALLENGE), "nonce")
-        nonce, greeting = secrets.token_hex(16), json.dumps(me.to_fields())
-        shown = proof(token, "client", challenge, nonce, greeting)
+        challenge = await _expect(wire, Kind.CHALLENGE)
+        theirs, binding = _text(challenge, "nonce"), await _secure(wire, challenge, mine.identity)
+        nonce, greeting = secrets.token_hex(16), json.dumps(mine.me.to_fields())
+        shown = proof(mine.token, "client", binding, theirs, nonce, greeting)
         fields = {"nonce": nonce, "greeting": greeting, "proof": shown}
         await wire.send(Message(Kind.HELLO, fields))
         welcome = await _expect(wire, Kind.WELCOME)
-        theirs = _text(welcome, "greeting")
-    expected = proof(token, "server", nonce, challenge, theirs)
+        about_them = _text(welcome, "greeting")
+    expected = proof(mine.token, "server", binding, nonce, theirs, about_them)
     if not same(expected, welcome.fields.get("proof")):
         raise DeniedError("the peer does not hold this job's token")
-    peer = _member(theirs)
-    reason = admit(peer)
+    peer = _member(about_them)
+    reason = mine.admit(peer)
     if reason:
         raise DeniedError(reason)
-    to_client, to_server = _keys(token, challenge, nonce)
-    wire.seal(to_server, to_client, limit)
+    if mine.identity is None:
+        to_client, to_server = _keys(mine.token, theirs, nonce)
+        wire.seal(to_server, to_client)
+    wire.open(mine.limit)
     return peer
+
+
+async def _secure(wire: Wire, challenge: Message, identity: Identity | None) -> str:
+    """The client's end of TLS: what its proof is bound to."""
+    if (challenge.fields.get("tls") is True) != (identity is not None):
+        await wire.send(Message(Kind.REFUSED, {"reason": UNLIKE}))
+        raise DeniedError(UNLIKE)
+    if identity is None:
+        return ""
+    return await wire.secure(identity.client, server_side=False)
 
 
 def _keys(token: bytes, server: str, client: str) -> tuple[bytes, bytes]:

@@ -24,6 +24,7 @@ def join(
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
     token: str | None = None,
+    plain: str = "",
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
@@ -41,7 +42,8 @@ def join(
     peers and without an address to listen on it only measures. Raises ``InputError``.
 
     ``peers`` maps site names to "host:port", ``listen`` is this site's own, ``token`` the secret
-    that all share. ``interval`` (seconds) or ``interval_steps`` (local steps) fix the time between
+    that all share. Links are encrypted unless ``plain`` says why they need not be (at all sites
+    alike). ``interval`` (seconds) or ``interval_steps`` (local steps) fix the time between
     rounds, which is otherwise chosen from the measured link. ``outer`` fixes the outer learning
     rate and momentum. ``fragments`` is how many pieces of the model are exchanged in turn.
     ``overlap=False`` waits for each round instead of training on. ``grace``
@@ -60,6 +62,7 @@ def join(
         listen=listen,
         peers=peers,
         token=token,
+        plain=plain,
         interval=interval,
         interval_steps=interval_steps,
         outer=outer,

@@ -67,18 +67,19 @@ def supersedes(new: str, old: str) -> bool:
     return new == old or attempt(new) > attempt(old)
 
 
-def proof(token: bytes, role: str, challenge: str, answer: str, greeting: str) -> str:
+def proof(token: bytes, role: str, binding: str, challenge: str, answer: str, greeting: str) -> str:
     """HMAC-SHA256 (hex) by which the holder of the token shows that it has it, without sending it.
 
-    ``challenge`` is the other side's nonce, ``answer`` the own one, ``greeting`` what is claimed.
+    ``challenge`` is the other side's nonce, ``answer`` the own one, ``greeting`` what is claimed,
+    ``binding`` the fingerprint of the server's certificate as this side sees it, "" without TLS.
     """
-    text = "\n".join(("skep-train-1", role, challenge, answer, greeting))
+    text = "\n".join(("skep-train-2", role, binding, challenge, answer, greeting))
     return hmac.new(token, text.encode(), hashlib.sha256).hexdigest()
 
 
 def session_key(token: bytes, server_nonce: str, client_nonce: str, direction: str) -> bytes:
-    """The key that tags the frames of one direction of one connection (32 bytes)."""
-    text = "\n".join(("skep-train-1 session", direction, server_nonce, client_nonce))
+    """Without TLS: the key that tags the frames of one direction of a connection (32 bytes)."""
+    text = "\n".join(("skep-train-2 session", direction, server_nonce, client_nonce))
     return hmac.new(token, text.encode(), hashlib.sha256).digest()
 
 

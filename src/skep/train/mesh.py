@@ -10,15 +10,19 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from skep.errors import DeniedError
 from skep.runenv import parse_address
 from skep.train import handshake
+from skep.train.channel import Traffic
 from skep.train.dial import dial
 from skep.train.frames import FrameError, Kind, Message
+from skep.train.handshake import Credentials
 from skep.train.member import Member, supersedes
-from skep.train.wire import Traffic, Wire
+from skep.train.tls import Identity
+from skep.train.wire import Wire
 
 BACKOFF_S = (0.1, 3.0)
 # A peer that starts a little later is no news: told once the pause has grown so many times.
@@ -51,7 +55,8 @@ class Mesh:
     def __init__(
         self, me: Member, token: bytes, proxy: str, limit: int, listener: Listener
     ) -> None:
-        self.me, self._token, self._proxy, self._limit = me, token, proxy, limit
+        self.me, self._proxy = me, proxy
+        self._credentials = Credentials(me, token, None, limit, self._admit)
         self._listener = listener
         self.traffic = Traffic()
         self.peers: dict[str, Peer] = {}
@@ -62,6 +67,10 @@ class Mesh:
         self._server: asyncio.Server | None = None
         self._told: dict[str, str] = {}
         self._leaving = False  # from then on it is no news that others go as well
+
+    def encrypt(self, identity: Identity) -> None:
+        """Links are encrypted, with this at our ends. To be called before ``start``."""
+        self._credentials = replace(self._credentials, identity=identity)
 
     async def start(self, listen: str, addresses: dict[str, str]) -> None:
         """Listen and dial. Raises ``OSError`` when the address cannot be listened on."""
@@ -169,10 +178,10 @@ class Mesh:
         return member is not None
 
     async def _shake(
-        self, shake: Callable[..., Awaitable[Member]], wire: Wire, who: str
+        self, shake: Callable[[Wire, Credentials], Awaitable[Member]], wire: Wire, who: str
     ) -> Member | None:
         try:
-            return await shake(wire, self._token, self.me, self._admit, self._limit)
+            return await shake(wire, self._credentials)
         except DeniedError as error:
             self._tell(who, str(error))
         except FrameError as error:

@@ -15,6 +15,7 @@ from skep.train.lead import Options
 from skep.train.outer import Outer
 
 OnEvent = Callable[[str], None]
+MIN_REASON = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Settings:
     peers: Mapping[str, str] = field(default_factory=dict)
     proxy: str = ""
     token: bytes = b""
+    plain: str = ""  # why links are not encrypted; empty: they are
     progress_file: str = ""
     checkpoint_dir: str = ""
     speed: float | None = None
@@ -52,6 +54,7 @@ def settings(
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
     token: str | None = None,
+    plain: str = "",
     interval: float | None = None,
     interval_steps: int | None = None,
     outer: Outer | None = None,
@@ -74,6 +77,7 @@ def settings(
         peers=_peers(peers if peers is not None else env.peers, name),
         proxy=_address("proxy", env.proxy),
         token=_token(token, env),
+        plain=_reason("plain", plain),
         progress_file=env.progress_file,
         checkpoint_dir=env.checkpoint_dir,
         speed=_speed(env, processes),
@@ -141,6 +145,13 @@ def _address(field_name: str, text: str) -> str:
         except ValueError as error:
             raise InputError(field_name, text, "allowed: host:port") from error
     return text
+
+
+def _reason(field_name: str, text: str) -> str:
+    if text and (not isinstance(text, str) or len(text.strip()) < MIN_REASON):
+        allowed = f"allowed: a reason of {MIN_REASON} letters or more, such as 'inside our VPN'"
+        raise InputError(field_name, text, allowed)
+    return text.strip()
 
 
 def _peers(peers: Mapping[str, str], me: str) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""One connection: frames over asyncio streams, tagged after the handshake, counted in bytes."""
+"""One connection: messages in frames, in TLS or tagged after the handshake."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import hmac
+import ssl
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from skep.train.channel import Channel, Traffic
 from skep.train.frames import (
     CHUNK,
     HANDSHAKE_LIMIT,
@@ -22,18 +24,10 @@ from skep.train.frames import (
 )
 from skep.train.window import Window
 
-TAG = 16  # bytes of keyed blake2b behind each frame after the handshake
+TAG = 16  # bytes of keyed blake2b behind each frame after a handshake without TLS
 CONTROL_LIMIT = 1 << 20  # bytes of one message of the first stream
 ACKNOWLEDGE = CHUNK  # bytes of data after which the sender is told
 QUEUE_LIMIT = 256  # messages that may wait for a slow peer before the connection is given up
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Bytes that really went over sockets, of all connections of this process."""
-
-    sent: int = 0
-    received: int = 0
 
 
 @dataclass(slots=True)
@@ -51,7 +45,7 @@ class _Seal:
 
 
 class Wire:
-    """Reads and writes messages. Before ``seal`` only small ones, for the handshake.
+    """Reads and writes messages. Before ``open`` only small ones, for the handshake.
 
     After it messages are put into two queues that ``pump`` empties: what is small goes first, data
     only as far as its window is open.
@@ -60,7 +54,7 @@ class Wire:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, traffic: Traffic
     ) -> None:
-        self._reader, self._writer, self._traffic = reader, writer, traffic
+        self._channel = Channel(reader, writer, traffic)
         self._out: _Seal | None = None
         self._in: _Seal | None = None
         self._frame_limit = HANDSHAKE_LIMIT
@@ -73,9 +67,16 @@ class Wire:
         self.window = Window()
         self.heard = self._loop.time()
 
-    def seal(self, send_key: bytes, receive_key: bytes, limit: int) -> None:
-        """From here on every frame carries a tag, and messages may have ``limit`` bytes."""
+    async def secure(self, context: ssl.SSLContext, server_side: bool) -> str:
+        """As ``Channel.secure``."""
+        return await self._channel.secure(context, server_side)
+
+    def seal(self, send_key: bytes, receive_key: bytes) -> None:
+        """Without TLS: from here on every frame carries a tag."""
         self._out, self._in = _Seal(send_key), _Seal(receive_key)
+
+    def open(self, limit: int) -> None:
+        """The peer is known: messages of data may have ``limit`` bytes."""
         self._frame_limit = CHUNK
         self._assemblers = {False: Assembler(CONTROL_LIMIT), True: Assembler(limit)}
 
@@ -118,10 +119,7 @@ class Wire:
         await self._write(frame)
 
     async def _write(self, frame: bytes) -> None:
-        data = frame + self._out.tag(frame) if self._out else frame
-        self._writer.write(data)
-        self._traffic.sent += len(data)
-        await self._writer.drain()
+        await self._channel.write(frame + self._out.tag(frame) if self._out else frame)
 
     async def receive(self) -> Message:
         """The next message. Raises ``FrameError``, ``ConnectionError`` or ``EOFError``."""
@@ -154,8 +152,7 @@ class Wire:
         return self._assemblers[True].busy
 
     async def _read(self, count: int) -> bytes:
-        data = await self._reader.readexactly(count)
-        self._traffic.received += len(data)
+        data = await self._channel.read(count)
         self.heard = self._loop.time()
         return data
 
@@ -166,16 +163,16 @@ class Wire:
         and what was on its way is lost.
         """
         await self._done.wait()
-        self._writer.close()
-        await self._writer.wait_closed()
+        self._channel.close()
+        await self._channel.closed()
 
     def close(self) -> None:
-        self._writer.close()
+        self._channel.close()
 
     def abort(self) -> None:
         """Close at once, without flushing."""
         self._done.set()
-        self._writer.transport.abort()
+        self._channel.abort()
 
 
 def in_order(message: Message) -> bool:

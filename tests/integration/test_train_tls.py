@@ -1,0 +1,203 @@
+"""Links between sites are encrypted and bound to the job's token. Real sockets."""
+
+import asyncio
+import builtins
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from train_sites import Party, address, free_port
+
+from skep.errors import InputError
+from skep.runenv import RunEnv
+from skep.train.channel import Channel, Traffic
+from skep.train.frames import FrameError, Message, pack_frame
+from skep.train.settings import settings
+from skep.train.tls import identity
+from skep.train.wire import Wire
+
+
+@pytest.fixture
+def party():
+    made = Party()
+    yield made
+    for exchange in made.made:
+        exchange.stop()
+
+
+class Middle(threading.Thread):
+    """Someone between two sites who sees and may change all that they say."""
+
+    def __init__(self, target, challenge=lambda message: message, tls=False):
+        super().__init__(daemon=True)
+        self.target, self.challenge = target, challenge
+        self.identity = identity() if tls else None
+        self.port, self.seen = free_port(), bytearray()
+        self.address = f"127.0.0.1:{self.port}"
+        self.listening = threading.Event()
+        self.start()
+        self.listening.wait()
+
+    def run(self):
+        asyncio.run(self._main())
+
+    async def _main(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.listening.set()
+        async with server:
+            await server.serve_forever()
+
+    async def _serve(self, *client):
+        streams = await asyncio.open_connection(*self.target)
+        near, far = Wire(*client, Traffic()), Wire(*streams, Traffic())
+        await near.send(self.challenge(await far.receive()))
+        if self.identity is not None:
+            await asyncio.gather(
+                near.secure(self.identity.server, True), far.secure(self.identity.client, False)
+            )
+            await asyncio.gather(self._messages(near, far), self._messages(far, near))
+        else:
+            await asyncio.gather(
+                self._bytes(client[0], streams[1]), self._bytes(streams[0], client[1])
+            )
+
+    async def _messages(self, source, sink):
+        while True:
+            await sink.send(await source.receive())
+
+    async def _bytes(self, reader, writer):
+        while data := await reader.read(1 << 16):
+            self.seen += data
+            writer.write(data)
+        writer.close()
+
+
+def test_nothing_can_be_read_on_the_way(party):
+    a = party.site("a-named-site")
+    middle = Middle(("127.0.0.1", a.port))
+    b = party.site("another-site", peers={"a-named-site": middle.address}, listen=False)
+    party.wait(lambda: a.sites == ["another-site"] and len(middle.seen) > 3000)
+    for word in (b"named-site", b"another-site", b"proof", b"sites", b"skep"):
+        assert word not in middle.seen.replace(b"skep.train", b"")  # a name in the certificate
+    assert b.sent + b.received_bytes >= len(middle.seen)  # encryption's own bytes are counted
+
+
+def test_someone_in_the_middle_with_a_certificate_of_his_own_is_found_out(party):
+    a = party.site("a")
+    middle = Middle(("127.0.0.1", a.port), tls=True)
+    b = party.site("b", peers={"a": middle.address}, listen=False)
+    party.wait(lambda: any("does not hold this job's token" in t for t in party.texts("a")))
+    party.wait(lambda: any("refused by the peer" in text for text in party.texts("b")))
+    assert a.sites == b.sites == []
+
+
+def without_tls(message):
+    return Message(message.kind, message.fields | {"tls": False})
+
+
+def test_encryption_cannot_be_talked_away(party):
+    a = party.site("a")
+    middle = Middle(("127.0.0.1", a.port), without_tls)
+    b = party.site("b", peers={"a": middle.address}, listen=False)
+    party.wait(lambda: any("one side encrypts" in text for text in party.texts("b")))
+    assert a.sites == b.sites == []
+
+
+def test_without_encryption_both_have_to_say_why(party):
+    why = "inside our VPN"
+    a = party.site("a", plain=why)
+    middle = Middle(("127.0.0.1", a.port))
+    b = party.site("b", peers={"a": middle.address}, listen=False, plain=why)
+    party.wait(lambda: a.sites == ["b"] and b.sites == ["a"])
+    assert b'"site"' in middle.seen.replace(b"\\", b"")
+    assert f"links are not encrypted: {why}" in party.texts("a")
+    c = party.site("c", peers={"a": address(a)}, listen=False)
+    party.wait(lambda: any("one side encrypts" in text for text in party.texts("a")))
+    party.wait(lambda: any("one side encrypts" in text for text in party.texts("c")))
+    assert c.sites == []
+
+
+def test_the_reason_is_a_reason():
+    with pytest.raises(InputError, match=r"plain.*VPN"):
+        settings(RunEnv(), 1, listen="127.0.0.1:7001", token="a secret", plain="no")
+
+
+def test_without_the_package_there_is_one_clear_line(party, monkeypatch):
+    really = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("cryptography"):
+            raise ImportError(name)
+        return really(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(InputError, match="cryptography"):
+        party.site("a")
+    party.site("b", plain="no package here")
+
+
+def scene(work):
+    """Run ``work(near, far)`` over two ends of a connection, both in TLS, with raw streams."""
+
+    async def main():
+        mine = identity()
+        accepted = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(
+            lambda *streams: accepted.set_result(streams), "127.0.0.1", 0
+        )
+        streams = await asyncio.open_connection(*server.sockets[0].getsockname())
+        near, far = Channel(*streams, Traffic()), Channel(*await accepted, Traffic())
+        seen, none = await asyncio.gather(
+            near.secure(mine.client, False), far.secure(mine.server, True)
+        )
+        assert (seen, none) == (mine.fingerprint, "")
+        await asyncio.wait_for(work(near, far, streams), 20)
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_large_and_small_writes_arrive_in_order():
+    async def work(near, far, _):
+        pieces = [bytes([number % 251]) * size for number, size in enumerate((1, 70000, 3, 16384))]
+        await asyncio.gather(*(near.write(piece) for piece in pieces[:1]))
+        for piece in pieces[1:]:
+            await near.write(piece)
+        whole = b"".join(pieces)
+        assert await far.read(5) == whole[:5]
+        assert await far.read(len(whole) - 5) == whole[5:]
+        near.close()
+        with pytest.raises(EOFError):
+            await far.read(1)
+
+    scene(work)
+
+
+def test_a_changed_byte_ends_the_connection():
+    async def work(near, far, streams):
+        streams[1].write(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that nobody encrypted
+        with pytest.raises(FrameError, match="did not write"):
+            await far.read(1)
+
+    scene(work)
+
+
+def test_a_stranger_who_speaks_tls_gets_no_further(party):
+    a = party.site("a")
+
+    async def call():
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", a.port), Traffic())
+        await wire.receive()
+        await wire.secure(identity().client, False)
+        await wire._channel.write(pack_frame(16, b"{}"))
+        with pytest.raises((EOFError, OSError)):
+            await wire.receive()
+
+    asyncio.run(asyncio.wait_for(call(), 20))
+    party.wait(
+        lambda: any("where HELLO was due" in text or "refused" in text for text in party.texts("a"))
+    )
