@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.cli.main import main
+from skep.data import catalogue
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "examples/models"
@@ -132,6 +133,37 @@ def test_two_kinds_together(capsys: Capture, tmp_path: Path) -> None:
     assert slow["tokens_per_s"] < found["tokens_per_s"]
     assert "shared by speed" in told(capsys, *words, "--plot", str(tmp_path / "mix.svg"))
     assert (tmp_path / "mix.svg").stat().st_size > 3000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["chips"],
+        ["systems"],
+        ["chips", "ascend-910c"],
+        ["plan", "llama-3-8b", *ON],
+        ["plan", "llama-3-8b", "--on", "64xh100-sxm+64xh20"],
+        ["plan", "llama-3-8b", "--match", "16xgb200-nvl72", "--with", "ascend-910c,h20,mi300x+h20"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_printed_can_be_read_at_80_columns(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    if words in (["chips"], ["systems"]):  # a line for each, none broken
+        known = catalogue.chips() if words == ["chips"] else catalogue.systems()
+        starts = [line.split(" ")[0] for line in lines if line]
+        assert set(known) <= set(starts)
+
+
+def test_stages_can_be_asked_to_be_uneven(capsys: Capture) -> None:
+    only = ["--layout", "pp=4,virtual=1,uneven=1"]
+    assert "uneven stages" in told(capsys, "llama-3-8b", *ON, *only)
 
 
 SITES = """

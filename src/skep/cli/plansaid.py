@@ -99,17 +99,20 @@ def count(option: str, text: str | None) -> float | None:
 
 def fixed(words: list[str] | None) -> Constraints:
     """The space of layouts with these parts fixed. ``InputError`` for a part that is none."""
-    found: dict[str, tuple[int, ...] | tuple[str, ...]] = {}
+    found: dict[str, tuple[int, ...] | tuple[str, ...] | tuple[bool, ...]] = {}
     for text in (part for word in words or () for part in word.split(",")):
         name, _, value = (part.strip() for part in text.partition("="))
         name = name.replace("-", "_")
         if name == "recompute" and value in RECOMPUTE:
             found[name] = (value,)
+        elif name == "uneven" and value in ("0", "1"):
+            found[name] = (value == "1",)
         elif name in DEGREES and value.isdigit() and int(value) >= (0 if name == "zero" else 1):
             found[name] = (int(value),)
         else:
-            allowed = f"allowed: {', '.join(DEGREES)} = a whole number, or recompute = " + (
-                ", ".join(RECOMPUTE)
+            allowed = (
+                f"allowed: {', '.join(DEGREES)} = a whole number, uneven = 0 or 1, recompute = "
+                + (", ".join(RECOMPUTE))
             )
             raise InputError("--layout", text.strip(), allowed + nearest(name, DEGREES))
     return replace(USUAL, **found)  # type: ignore[arg-type]
