@@ -1,11 +1,12 @@
 """A site's progress is neither lost nor counted twice, whatever becomes of contributions."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.train.outer import PLAIN, fresh, outer_step, sealed
-from skep.train.replica import Replica
+from skep.train.replica import Replica, mended
 
 
 def make():
@@ -112,3 +113,19 @@ def test_what_is_learned_again_and_again_does_not_add_up_for_ever():
     assert most < 10 * float(learned.abs().max())
     last = replica.part(state.anchor + 0.01 * learned, 0.0, last=True)
     torch.testing.assert_close(last.progress, 0.01 * learned, atol=1e-6, rtol=0)
+
+
+def test_a_deviation_that_mended_itself_is_not_mended_again():
+    correction = torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    apart = torch.tensor([-0.4, 0.4, 5.0, 0.0])
+    assert mended(correction, apart).tolist() == pytest.approx([-0.4, 0.0, 1.0, 0.0])
+
+
+def test_an_average_that_comes_late_does_not_turn_a_deviation_round():
+    """Two sites, at +1 and -1 of a value whose own steps take it back to 0 at once."""
+    replica, state = make()
+    replica.pending = 10
+    part = replica.part(torch.tensor([1.0]), 1.0)
+    replica.pending += 5
+    new = outer_step(state, torch.tensor([0.0]), PLAIN, 20, {"a": ("r1", part.number)})
+    assert float(replica.adopt(torch.tensor([0.0]), new)) == 0.0

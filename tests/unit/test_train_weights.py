@@ -10,8 +10,8 @@ from skep.train.replica import beyond
 from skep.train.weights import shares
 
 
-def part(tokens, seconds=1.0, beside=0):
-    return Part(torch.zeros(1), "r", 1, 0, tokens, seconds, beside)
+def part(tokens, beside=0, missed=0):
+    return Part(torch.zeros(1), "r", 1, 0, tokens, 1.0, beside, missed)
 
 
 def test_in_a_round_in_time_weights_are_tokens():
@@ -24,19 +24,19 @@ def test_without_tokens_all_count_alike():
 
 def test_a_site_that_missed_a_round_counts_as_if_it_had_not():
     """Three alike; the first round closed with b and c. Each has a third of what it did."""
-    found = shares({"a": part(2, 2.0, beside=2), "b": part(1), "c": part(1)})
+    found = shares({"a": part(2, beside=2, missed=1), "b": part(1), "c": part(1)})
     assert found == {site: pytest.approx(1 / 3) for site in "abc"}
 
 
 def test_who_trained_while_the_others_were_away_counts_in_full():
-    found = shares({"a": part(1000, 100.0), "b": part(10, 1.0)})
-    assert found["a"] == pytest.approx(1000 / 1010)
-    assert found["b"] == pytest.approx(0.5)  # beside as many tokens of a, in its one second
+    """No round was held meanwhile: the newcomer has what it has done, nothing more."""
+    found = shares({"a": part(1000), "b": part(10)})
+    assert found == {"a": pytest.approx(1000 / 1010), "b": pytest.approx(10 / 1010)}
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 10**9), st.floats(0, 1e6), st.integers(0, 10**9)),
+        st.tuples(*3 * [st.integers(0, 10**9)]),
         min_size=1,
         max_size=6,
     )

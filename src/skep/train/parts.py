@@ -32,8 +32,8 @@ class Part:
     ``number`` counts the contributions of a run from 1, ``after`` is the number of the one last
     merged when this was made: it is merged only where that still holds, hence exactly once.
     ``seconds`` is how long the progress took, ``beside`` how many tokens of others were merged
-    meanwhile. ``arrived`` is what the leader sees of ``progress``, once it was encoded; None: all
-    of it.
+    meanwhile, in ``missed`` rounds. ``arrived`` is what the leader sees of ``progress``, once it
+    was encoded; None: all of it.
     """
 
     progress: torch.Tensor
@@ -43,6 +43,7 @@ class Part:
     tokens: int
     seconds: float
     beside: int = 0
+    missed: int = 0
     arrived: torch.Tensor | None = None
     final: bool = False  # for the last round; not sent
     codec: str = EXACT
@@ -60,6 +61,7 @@ class Part:
             "tokens": self.tokens,
             "seconds": self.seconds,
             "beside": self.beside,
+            "missed": self.missed,
             "codec": name,
         }
         return Message(Kind.PART, fields, payload)
@@ -69,11 +71,12 @@ def part_from(message: Message, length: int) -> Part:
     """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a contribution."""
     f = message.fields
     progress = codec(str(f["codec"])).decode(message.payload, length)
-    tokens, seconds, beside = int(f["tokens"]), float(f["seconds"]), int(f["beside"])
-    if tokens < 0 or beside < 0 or not 0 <= seconds < 1e9:
-        raise ValueError(f"a contribution of {tokens} tokens in {seconds} s, beside {beside}")
+    tokens, seconds = int(f["tokens"]), float(f["seconds"])
+    beside, missed = int(f["beside"]), int(f["missed"])
+    if min(tokens, beside, missed) < 0 or not 0 <= seconds < 1e9:
+        raise ValueError(f"{tokens} tokens in {seconds} s, beside {beside} in {missed} rounds")
     numbers = (int(f["number"]), int(f["after"]))
-    return Part(progress, str(f["run"]), *numbers, tokens, seconds, beside)
+    return Part(progress, str(f["run"]), *numbers, tokens, seconds, beside, missed)
 
 
 def fits(part: Part, site: str, state: OuterState) -> bool:

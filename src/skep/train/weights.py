@@ -17,8 +17,8 @@ def shares(parts: Mapping[str, Part]) -> dict[str, float]:
 
     Own tokens over all tokens that were trained while the progress was made: its own, those of
     others that were merged meanwhile, and those of the others in this round, as far as they fall
-    into that time. They add up to 1 where all have trained for equally long. Without any tokens all
-    count alike.
+    into that time. They add up to 1 where nobody has missed a round. Without any tokens all count
+    alike.
     """
     if not any(part.tokens for part in parts.values()):
         return dict.fromkeys(parts, 1.0 / max(len(parts), 1))
@@ -33,5 +33,5 @@ def _share(site: str, parts: Mapping[str, Part]) -> float:
 
 
 def _meanwhile(own: Part, other: Part) -> float:
-    """Tokens of ``other`` that were trained in the time of ``own``, at an even rate."""
-    return other.tokens * min(own.seconds / other.seconds, 1.0) if other.seconds else other.tokens
+    """Tokens of ``other`` that were trained in the rounds of ``own``, at an even rate."""
+    return other.tokens * min((1 + own.missed) / (1 + other.missed), 1.0)
