@@ -188,7 +188,12 @@ def test_the_sites_of_a_pool_file(capsys: Capture, tmp_path: Path) -> None:
     assert found["parts"][0]["chips"] == 128  # of 256: 142 are below the cap
     assert found["link_bit_s"] == 100e9
     assert found["parts"][0]["bill"]["electricity_usd"] > 0
-    text = told(capsys, "llama-3-8b", "--pool", str(file))
+    beside = data(capsys, "llama-3-8b", "--pool", str(file), "--match", "16xgb200-nvl72")
+    times = beside["times"]
+    assert times["tokens_per_s_low"] < times["tokens_per_s"] < times["tokens_per_s_high"]
+    assert times["chips"] == (128 + 256) / 16
+    text = told(capsys, "llama-3-8b", "--pool", str(file), "--match", "16xgb200-nvl72")
+    assert "at one site does" in text
     assert "left out: c h20 (32): over 0.001 Gbit/s the whole would be" in text
     assert "(the knee)" in text
 
@@ -275,6 +280,7 @@ BAD = [
     (["llama-3-8b", "--pool", POOL, "--link", "1 Gbit/s"], "--link: got '1 Gbit/s'; allowed: w"),
     (["llama-3-8b", "--pool", POOL, "--serve"], "allowed: without --serve"),
     (["llama-3-8b", "--pool", POOL, *ON], "allowed: one of --on CHIPS, --pool FILE"),
+    (["llama-3-8b", "--pool", POOL, "--match", "8xh20", "--with", "h20"], "not with --pool"),
     (["llama-3-8b", *ON, "--serve", "--sites", "2", "--link", "1 Gbit/s"], "--sites: got 2"),
     (["calibrate"], "RUNS: got None"),
     (["llama-3-8b", "x.csv", *ON], "RUNS: got 'x.csv'"),

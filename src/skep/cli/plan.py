@@ -109,7 +109,7 @@ def plan(
     if on is not None:
         shown = planning.plan_on(ask, on)
     elif pool is not None:
-        shown = planning.plan_pool(ask, pool)
+        shown = planning.plan_pool(ask, pool, match)
     else:
         assert match is not None
         shown = planning.plan_match(ask, match, against or [])
@@ -118,13 +118,14 @@ def plan(
 
 def _check(on: str | None, pool: Path | None, match: str | None, against: list[str] | None) -> None:
     given = [str(one) for one in (on, pool, match) if one is not None]
-    if len(given) != 1:
+    if len(given) != 1 and not (on is None and len(given) == 2):
         allowed = "allowed: one of --on CHIPS, --pool FILE, and --match CHIPS --with KIND"
         raise InputError("--on", " and ".join(given) or None, allowed)
-    if match is not None and not against:
+    if match is not None and pool is None and not against:
         raise InputError("--with", None, "allowed: chip kinds to match it with (required)")
-    if match is None and against:
-        raise InputError("--with", ", ".join(against), "allowed: only together with --match")
+    if (match is None or pool is not None) and against:
+        allowed = "allowed: only together with --match, and not with --pool"
+        raise InputError("--with", ", ".join(against), allowed)
 
 
 def _check_sites(serve: bool, pool: Path | None, said: Said) -> None:

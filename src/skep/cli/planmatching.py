@@ -44,10 +44,8 @@ def matched(
     ask: Ask, target: Fleet, against: Sequence[str], systems: Mapping[str, System]
 ) -> Found:
     """The target and, for each of ``against``, what does as much."""
-    assert target.count is not None
     kept: list[Training | None] = []
-    one_site = replace(ask, under=replace(ask.under, sites=1, link=None))
-    goal = _side(one_site, ask.model.workload, target, target.count, systems, kept)
+    goal = goal_side(ask, target, systems, kept)
     made = []
     for text in against:
         for part in text.split(","):
@@ -56,6 +54,15 @@ def matched(
             mixed = replace(ask, under=replace(ask.under, others=others))
             made.append(_alternative(mixed, goal, fleets, systems, kept))
     return Found(Match(goal, tuple(made)), tuple(kept), named(target))
+
+
+def goal_side(
+    ask: Ask, target: Fleet, systems: Mapping[str, System], kept: list[Training | None]
+) -> Side:
+    """What is to be matched: one site, whatever stands between the others."""
+    assert target.count is not None
+    one_site = replace(ask, under=replace(ask.under, sites=1, link=None))
+    return _side(one_site, ask.model.workload, target, target.count, systems, kept)
 
 
 def _alternative(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from skep.cli.matchtext import middle
 from skep.cli.planning import Ask, Shown, systems
 from skep.cli.plantext import rows
 from skep.errors import InputError
@@ -19,9 +20,10 @@ from skep.model.site import Site
 from skep.planner.bill import Prices
 from skep.planner.learning import learnt
 from skep.planner.links import Links
+from skep.planner.match import Side, ratio
 from skep.planner.mixture import Mixture, Share, mixture
 from skep.planner.parts import Part
-from skep.planner.training import Link, learning
+from skep.planner.training import Link, learning, together
 from skep.planner.words import amount, digits, layout_words, span, time_span, time_words, usd_words
 
 if TYPE_CHECKING:
@@ -101,8 +103,12 @@ def _of_site(site: Site, chips: Mapping[str, Chip], usual: Prices) -> list[Part]
     ]
 
 
-def planned(ask: Ask, asked: Parts) -> Shown:
-    """The answer in its three forms."""
+Goal = tuple[str, Side]
+"""What is to be matched: how it is called, and what it does."""
+
+
+def planned(ask: Ask, asked: Parts, goal: Goal | None = None) -> Shown:
+    """The answer in its three forms; with a ``goal``, compared with it."""
     work = ask.model.workload
     correct = learning(ask.runs, work, ask.tools, learnt) if ask.runs else None
     plan = mixture(
@@ -115,15 +121,15 @@ def planned(ask: Ask, asked: Parts) -> Shown:
 
         mixture_picture(plan, path)
 
-    return Shown(_text(ask, plan, asked.name), lambda: as_json(ask, plan), draw)
+    return Shown(_text(ask, plan, asked.name, goal), lambda: as_json(ask, plan, goal), draw)
 
 
-def _text(ask: Ask, plan: Mixture, name: str) -> Sequence[Text | Table | str]:
+def _text(ask: Ask, plan: Mixture, name: str, goal: Goal | None) -> Sequence[Text | Table | str]:
     gaps = sorted({(s.part.chip.kind, g) for s in plan.shares for g in s.training.filled.gaps})
     learned = {(s.part.chip.kind, str(s.training.correction)) for s in plan.shares if ask.runs}
     return (
         Text(f"{plan.work.name} on {name}", style="bold"),
-        rows(_lines(ask, plan)),
+        rows([*_lines(ask, plan), *_compared(plan, goal)]),
         "",
         _table(plan),
         "",
@@ -154,6 +160,40 @@ def _lines(ask: Ask, plan: Mixture) -> list[tuple[str, str]]:
         ("training", _whole(plan)),
         *_bills(plan),
     ]
+
+
+def _compared(plan: Mixture, goal: Goal | None) -> list[tuple[str, str]]:
+    """How it stands to what is to be matched."""
+    if goal is None:
+        return []
+    name, one = goal
+    times = compared(plan, one)
+    low, high = times["tokens_per_s_low"] or 0.0, times["tokens_per_s_high"] or 0.0
+    text = (
+        f"{name} at one site does {amount(one.rate, 'tokens/s')}, failures included; these sites "
+        f"×{digits(times['tokens_per_s'] or 0.0, 2)} (×{digits(low, 2)} to ×{digits(high, 2)})"
+    )
+    for what, key in (("chips", "chips"), ("power", "facility_power"), ("price", "price")):
+        if (value := times[key]) is not None:
+            text += f", {what} ×{digits(value, 2)}"
+    return [("match", text)]
+
+
+def compared(plan: Mixture, goal: Side) -> dict[str, float | None]:
+    """Speed (with failures), chips, power, price of the whole over those of the goal."""
+    drawn = [one.bill.power.facility for one in plan.shares]
+    hardware = [one.bill.hardware for one in plan.shares]
+    watts = None if None in drawn else sum(value for value in drawn if value is not None)
+    price = None if None in hardware else sum(sum(h) / 2 for h in hardware if h is not None)
+    faster = plan.real_rate / goal.rate
+    return {
+        "tokens_per_s": faster,
+        "tokens_per_s_low": faster * together(plan.low / plan.rate, goal.rate / goal.high),
+        "tokens_per_s_high": faster * together(plan.high / plan.rate, goal.rate / goal.low),
+        "chips": ratio(plan.chips, goal.chips),
+        "facility_power": ratio(watts, goal.power.facility),
+        "price": ratio(price, middle([goal], "price")),
+    }
 
 
 def _exchange(ask: Ask, plan: Mixture) -> list[tuple[str, str]]:
@@ -250,13 +290,16 @@ def _name(part: Part) -> str:
     )
 
 
-def as_json(ask: Ask, plan: Mixture) -> dict[str, object]:
+def as_json(ask: Ask, plan: Mixture, goal: Goal | None = None) -> dict[str, object]:
     """The whole answer in base units."""
-    from skep.cli.planjson import bill_json, model_json
+    from skep.cli.planjson import bill_json, model_json, side_json
 
     whole = plan.seconds is not None
+    target = side_json(goal[1]) if goal else None
     return {
         "model": model_json(ask.model),
+        "target": target,
+        "times": compared(plan, goal[1]) if goal else None,
         "chips": plan.chips,
         "global_batch": plan.work.global_batch,
         "step_s": plan.step,

@@ -146,11 +146,16 @@ def plan_on(ask: Ask, on: str) -> Shown:
     return _serving(ask, fleet) if ask.serve else _training(ask, fleet)
 
 
-def plan_pool(ask: Ask, path: Path) -> Shown:
-    """The answer to ``--pool``."""
-    from skep.cli import planmixing
+def plan_pool(ask: Ask, path: Path, match: str | None = None) -> Shown:
+    """The answer to ``--pool``; with ``--match``, how it compares with that system."""
+    from skep.cli import planmatching, planmixing
 
-    return planmixing.planned(ask, planmixing.of_pool(ask, path))
+    goal = None
+    if match is not None:
+        known = systems()
+        target = parse_fleet(match, ask.chips, known, "--match")
+        goal = named(target), planmatching.goal_side(ask, target, known, [])
+    return planmixing.planned(ask, planmixing.of_pool(ask, path), goal)
 
 
 def _serving(ask: Ask, fleet: Fleet) -> Shown:

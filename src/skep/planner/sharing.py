@@ -37,7 +37,8 @@ class Asked:
     under: Conditions
     tools: Tools
     correct: Correct | None
-    known_trainings: dict[tuple[int, int], Training | None] = field(default_factory=dict)
+    quick: dict[tuple[Chip, int, int], Training | InputError] = field(default_factory=dict)
+    """Trainings by quick searches: by chip, number of chips and batch (sites are often alike)."""
 
 
 def alone(asked: Asked, parts: Sequence[Part]) -> tuple[dict[int, float], dict[int, str]]:
@@ -58,8 +59,10 @@ def alone(asked: Asked, parts: Sequence[Part]) -> tuple[dict[int, float], dict[i
 
 
 def _rate(asked: Asked, part: Part, share: float) -> float:
-    size = batch_near(asked.work.global_batch * share, FIRST, count(part))
-    return trained(asked, part, size, quick=True).rate
+    found = _quick(asked, part, batch_near(asked.work.global_batch * share, FIRST, count(part)))
+    if isinstance(found, InputError):
+        raise found
+    return found.rate
 
 
 def shared(asked: Asked, parts: Sequence[Part], rates: Mapping[int, float]) -> list[Training]:
@@ -89,18 +92,18 @@ def _options(asked: Asked, part: Part, share: float, most: int) -> list[Training
     """Trainings with batches near the share."""
     sizes = batches_around(asked.work.global_batch * share, AROUND, count(part), most)
     found = [_quick(asked, part, size) for size in sizes]
-    return [one for one in found if one is not None]
+    return [one for one in found if not isinstance(one, InputError)]
 
 
-def _quick(asked: Asked, part: Part, batch: int) -> Training | None:
-    """The training by a quick search, asked once; ``None`` where there is none."""
-    key = id(part), batch
-    if key not in asked.known_trainings:
+def _quick(asked: Asked, part: Part, batch: int) -> Training | InputError:
+    """The training by a quick search, asked once; why there is none."""
+    key = part.chip, count(part), batch
+    if key not in asked.quick:
         try:
-            asked.known_trainings[key] = trained(asked, part, batch, quick=True)
-        except InputError:
-            asked.known_trainings[key] = None
-    return asked.known_trainings[key]
+            asked.quick[key] = trained(asked, part, batch, quick=True)
+        except InputError as error:
+            asked.quick[key] = error
+    return asked.quick[key]
 
 
 def trained(asked: Asked, part: Part, batch: int, *, quick: bool) -> Training:
