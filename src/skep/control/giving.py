@@ -35,10 +35,10 @@ def may_lose(
         return _may_shrink(policy, job, victim, owner)
     if not job.spec.preemptible:
         return f"{job.id} is not preemptible"
+    if owner is None:
+        return _site_closes(policy, job, victim)
     if len(runs) != len(job.live()):
         return f"{job.id} gives way as a whole"
-    if owner is None:
-        return _window_comes(policy, job)
     if victim.cause == "share":
         return _may_return(world, policy, job, owner)
     if victim.cause != "priority" or _rank(policy, job) >= _rank(policy, owner):
@@ -61,11 +61,15 @@ def _may_shrink(policy: Policy, job: JobState, victim: Victim, owner: JobState |
     return ""
 
 
-def _window_comes(policy: Policy, job: JobState) -> str:
-    sites = {run.share.site for run in job.live()}
-    if any(window.site in sites for window in policy.maintenance):
+def _site_closes(policy: Policy, job: JobState, victim: Victim) -> str:
+    """Whether the job may have to leave its sites, or some of its runs theirs."""
+    sites = {job.runs[run].share.site for run in victim.runs}
+    if len(victim.runs) != len(job.live()) and job.spec.on_site_loss != "replace":
+        return f"{job.id} gives way as a whole"
+    closing = {window.site for window in policy.maintenance} | set(policy.evacuate)
+    if sites & closing:
         return ""
-    return f"no window of maintenance comes for {job.id}"
+    return f"no site of {job.id} closes"
 
 
 def _may_return(world: World, policy: Policy, job: JobState, owner: JobState) -> str:

@@ -193,8 +193,8 @@ class Room:
         claim = self._world.jobs[job].claim
         if claim is None or claim.until <= self._now:
             return None
-        sites, drained = self._world.sites, self._policy.drained
-        up = all(sites[s.site].phase == "up" and s.site not in drained for s in claim.shares)
+        sites, closed = self._world.sites, self._policy.closed
+        up = all(sites[s.site].phase == "up" and not closed(s.site) for s in claim.shares)
         return claim if up else None
 
     def _kept_chips(self, key: Key, but: str) -> int:
@@ -237,7 +237,7 @@ class Room:
         site = share.site
         if self._world.sites[site].phase != "up":
             return f"{site} is not up"
-        if site in self._policy.drained:
+        if self._policy.closed(site):
             return f"{site} is drained"
         country = self._world.topology.countries[self._world.topology.row[site]]
         facts = Facts(job.spec.queue, share.chip, site, country)

@@ -110,7 +110,7 @@ def _latest_start(job: JobState) -> float:
 
 def _sites(world: World, policy: Policy, clean: Floats) -> Sites:
     topology = world.topology
-    drained = set(policy.drained)
+    drained = {*policy.drained, *policy.evacuate}
     return Sites(
         names=topology.names,
         countries=topology.countries,

@@ -42,7 +42,9 @@ class World:
         self.now = 0.0  # of the last cycle or report
         self.history = History()
         self.claims: dict[str, None] = {}  # jobs for which chips are kept
-        self.again = float("inf")  # when a plan is wanted although nothing has happened
+        # When a plan is wanted although nothing has happened: at once where sites close.
+        closing = self.policy.maintenance or self.policy.evacuate
+        self.again = 0.0 if closing else float("inf")
         self.moves_at = 0.0  # when to look again for who should run elsewhere
         self.deferring: set[str] = set()  # waiting jobs that may wait for better power
         self.seq = 0  # number of the last event

@@ -99,6 +99,13 @@ class Policy(Spec):
     )
     power_margin: float = Field(default=0.02, ge=0, lt=1, description="of a site's cap, kept free")
     drained: tuple[str, ...] = Field(default=(), description="sites that take no new runs")
+    evacuate: tuple[str, ...] = Field(
+        default=(), description="drained sites that what runs there leaves, if it is preemptible"
+    )
+
+    def closed(self, site: str) -> bool:
+        """Whether the site takes no new runs."""
+        return site in self.drained or site in self.evacuate
 
     def queue(self, name: str) -> Queue | None:
         """The queue of that name, or None."""

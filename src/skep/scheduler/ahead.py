@@ -7,18 +7,19 @@ behind them delays them; or others are stopped for them; or they are held back o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
 from skep.scheduler.ask import asks_of
 from skep.scheduler.board import Board
+from skep.scheduler.columns import Columns
 from skep.scheduler.defer import better_later
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.migrate import Blocked
 from skep.scheduler.preempt import Hunt
 from skep.scheduler.prey import Herd
 from skep.scheduler.reach import kinds_of
-from skep.scheduler.reserve import Slot, earliest, keep, still_there
+from skep.scheduler.reserve import Slot, as_before, earliest, keep, still_there
 from skep.scheduler.timeline import Timeline
 
 # Jobs that are promised chips at most: for ``conservative``; ``easy`` promises one for each kind.
@@ -30,11 +31,12 @@ class Ahead:
     """Collects promises and preemptions; ``told`` is why a job waits that is held back."""
 
     timeline: Timeline
-    all_runs: Callable[[], Herd]
+    runs_of: Callable[[Columns], Herd]
     reservations: list[Reservation] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
-    known: dict[str, Slot] = field(default_factory=dict)  # promised before, and none is sooner
+    known: dict[str, Slot] = field(default_factory=dict)  # promised before
+    none_sooner: bool = False  # nothing has been given back since
     slots: dict[str, Slot] = field(default_factory=dict)
     again: float = float("inf")
     closed: bool = False  # policy none: nobody goes past the first that does not fit
@@ -52,7 +54,7 @@ class Ahead:
     @property
     def hunt(self) -> Hunt:
         if self._hunt is None:
-            self._hunt = Hunt(self.timeline, self.all_runs)
+            self._hunt = Hunt(self.timeline, self.runs_of)
         return self._hunt
 
     @property
@@ -70,7 +72,7 @@ class Ahead:
             return len(self.reservations) < DEPTH
         if self.board.policy.backfill == "none":
             return not self.closed
-        return not kinds_of(self.board, shape) <= self._kinds
+        return not kinds_of(self.board.kinds, shape) <= self._kinds
 
     def take_up(self, job: Waiting, shape: Shape) -> bool:
         """The job does not fit now: whether something was done about it."""
@@ -78,28 +80,30 @@ class Ahead:
             return False
         if self.hunt.serve(job, shape) is not None:
             self.told[job.job] = self.preemptions[-1].reason
-            self.again = self.timeline.now
+            if self.hunt.tired:
+                self.again = self.timeline.now
             return True
         if not self.wants(shape):
             return False
         slot = self._slot(job, shape)
         if slot is None:
             return False
-        self.slots[job.job] = slot
+        promised = keep(self.timeline, job, slot)
+        self.slots[job.job] = replace(slot, told=promised)
         self.closed = self.board.policy.backfill == "none"
-        self._kinds |= kinds_of(self.board, shape)
-        self.reservations.append(keep(self.timeline, job, slot))
+        self._kinds |= kinds_of(self.board.kinds, shape)
+        self.reservations.append(promised)
         self.blocked.append(Blocked(job, shape, slot.start))
         return True
 
     def _slot(self, job: Waiting, shape: Shape) -> Slot | None:
         known = self.known.get(job.job)
-        if (
-            known is not None
-            and known.start > self.timeline.now
-            and still_there(self.timeline, known)
-        ):
-            return known
+        if known is not None and known.start > self.timeline.now:
+            if self.none_sooner:
+                if still_there(self.timeline, known):
+                    return known
+            elif found := as_before(self.timeline, job, shape, known):
+                return found
         return earliest(self.timeline, job, shape)
 
     def promised(self, job: str) -> Reservation | None:

@@ -69,7 +69,7 @@ def candidates(
 ) -> Candidates | None:
     """Who may be stopped for ``job``, as it asks; None for nobody. ``gone``: rows that stop."""
     columns, now = board.columns(ask.kind), ledger.at
-    lies = np.zeros(len(herd.running), dtype=bool)
+    lies = np.zeros(len(ledger.free), dtype=bool)
     lies[columns.rows[board.gate(ask.queue, ask.kind).open]] = True
     spare: Bools = (herd.spare == 1) & (herd.priority <= job.priority)
     can = spare
@@ -85,7 +85,7 @@ def candidates(
         return None
     each = herd.each(rows, spare[rows], now)
     pools, at = np.unique(herd.pool[rows], return_index=True)
-    dear = np.full(len(herd.running), _NEVER)
+    dear = np.full(len(ledger.free), _NEVER)
     dear[pools] = np.minimum.reduceat(each, at)
     return Candidates(herd, rows, each, pools, np.append(at, len(rows)), dear)
 
@@ -97,7 +97,7 @@ def _owing(board: Board, herd: Herd, debts: Debts, pools: Ints, now: float) -> l
         row
         for pool in pools.tolist()
         if not held_in or any(held_in[queue][pool] > 0 for queue in debts if queue in held_in)
-        for row in range(int(herd.first[pool]), int(herd.first[pool + 1]))
+        for row in herd.rows(pool)
         if herd.safe_until[row] <= now
     ]
     found = []

@@ -50,7 +50,6 @@ class Cycle:
         self._ahead, self._line, self._now = ahead, line, ahead.timeline.now
         self._blocked: list[Part] = []  # what does not fit from the start
         self._heads: set[int] = set()  # rows of the first of those
-        self._claimed: set[str] = set()  # jobs that got what was kept for them
         self._refused: set[Same] = set()
         self._forget: set[Same] = set()  # refused, but to be looked at again in any case
         self._given: list[Given | tuple[int, Taken]] = []
@@ -64,9 +63,10 @@ class Cycle:
 
         What does not fit what is free now will not fit what is left later in this cycle.
         """
-        parts = []
+        parts, served = [], self._served()
         for group in groups:
             rows = may_pass(self._board, self._line, group, self._now)
+            rows = rows if served is None else rows[~served[rows]]
             if group.alone is not None and group.alone.not_before > self._now:
                 self.later.append(group.key)
             if not len(rows) or self._put_off(group):
@@ -75,13 +75,21 @@ class Cycle:
                 parts.append((group, rows))
         return parts + self._first_blocked()
 
+    def _served(self) -> Bools | None:
+        """Per row of the line, whether something was decided on its job; None for no row."""
+        if not self._given and not self._ahead.told:
+            return None
+        found = np.zeros(len(self._line.ids), dtype=bool)
+        for given in self._given:
+            found[given.rows if isinstance(given, Given) else given[0]] = True
+        for job in self._ahead.told:
+            found[self._line.row[job]] = True
+        return found
+
     def _put_off(self, group: Group) -> bool:
-        """Jobs that wait for chips kept for them, or for cleaner power."""
+        """Jobs that wait for cleaner power."""
         job = group.alone
-        if job is None:
-            return False
-        done = job.job in self._claimed or job.job in self._ahead.told
-        return done or self._ahead.holds_back(job, self._line.shapes[group.shape])
+        return job is not None and self._ahead.holds_back(job, self._line.shapes[group.shape])
 
     def _first_blocked(self) -> list[Part]:
         """The first jobs in order that do not fit: promised chips before those behind them."""
@@ -140,7 +148,7 @@ class Cycle:
 
     def _in_stretches(self, parts: list[Part]) -> None:
         rows, part = in_order(self._line, parts, self._now)
-        size = len(rows)
+        size, refused = len(rows), len(self._refused)
         while len(rows) and not self._ahead.closed:
             size = min(size, len(rows), max(1, self._until_head(rows)))
             if size <= SINGLY:
@@ -152,7 +160,8 @@ class Cycle:
             else:
                 done, size = 0, size // 4
             rows, part = rows[done:], part[done:]
-            if done:
+            if len(self._refused) > refused:
+                refused = len(self._refused)
                 rows, part = self._still(parts, rows, part)
 
     def _still(self, parts: list[Part], rows: Ints, part: Ints) -> tuple[Ints, Ints]:
@@ -223,7 +232,6 @@ class Cycle:
         self._given += settled.given
         self._ahead.told |= settled.waiting
         self._ahead.again = min(self._ahead.again, settled.again)
-        self._claimed = {self._line.ids[row] for row, _ in settled.given}
 
     # What came of it
 

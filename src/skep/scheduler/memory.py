@@ -7,16 +7,19 @@ nothing has been given back since, and is not looked at again until something is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import is_not
 
 import numpy as np
 
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Held, Ints, Snapshot
+from skep.model.snapshot import Floats, Held, Ints, Shape, Snapshot
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
+from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Key, Line
 from skep.scheduler.prey import Herd
+from skep.scheduler.reach import kinds_of
 from skep.scheduler.reserve import Slot
 from skep.scheduler.timeline import Releases
 
@@ -52,9 +55,14 @@ class Memory:
         self._promised: dict[str, float] = {}  # job -> from when on
         self._slots: dict[str, Slot] = {}  # job -> what it was promised
         self._releases: tuple[Sequence[Held], Releases | None] = ((), None)
-        self._herd: tuple[Sequence[Held], Herd | None] = ((), None)
+        self._herds: dict[str, Herd] = {}  # by chip kind
         self._as_before = False
         self._again = np.inf
+
+    @property
+    def _known(self) -> Atlas:
+        assert self._atlas is not None  # asked for first
+        return self._atlas
 
     def atlas(self, snapshot: Snapshot, policy: Policy, now: float) -> Atlas:
         """The atlas of ``snapshot``, the same one as long as it may be; else all is forgotten."""
@@ -62,6 +70,7 @@ class Memory:
         if self._atlas is None or not self._atlas.covers(snapshot, policy, date):
             self._atlas = Atlas(snapshot, policy, date)
             self._line = None
+            self._herds.clear()
         return self._atlas
 
     def releases(self, running: Sequence[Held], now: float) -> Releases | None:
@@ -72,28 +81,38 @@ class Memory:
             self._releases = running, found
         return found
 
-    def herd(self, running: Sequence[Held]) -> Herd:
-        """All that runs in one set of columns; the same as before where nothing has changed."""
-        known, found = self._herd
-        if found is None or known is not running:
-            found = Herd.of(running)
-            self._herd = running, found
-        return found
+    def herd(self, running: Sequence[Held], columns: Columns) -> Herd:
+        """The runs in the pools of ``columns``; the same as before where nothing has changed."""
+        pools = np.sort(columns.rows)
+        held = tuple(running[pool] for pool in pools.tolist())
+        known = self._herds.get(columns.kind)
+        if (
+            known is None
+            or len(known.running) != len(held)
+            or any(map(is_not, known.running, held))
+        ):
+            known = self._herds[columns.kind] = Herd.of(held, pools)
+        return known
 
-    def slots(self) -> dict[str, Slot]:
-        """What was promised, if nothing has been given back since: nothing sooner can be had."""
-        return self._slots if self._as_before else {}
+    def recall(self, ahead: Ahead) -> None:
+        """Tell what was promised, and whether nothing has been given back since."""
+        ahead.known, ahead.none_sooner = self._slots, self._as_before
 
     def to_look_at(self, line: Line, ledger: Ledger, now: float) -> list[Group]:
         """The groups that may be decided otherwise than refused as before."""
-        moved = line is not self._line or self._given_back(ledger) or self._moved(line, now)
-        self._as_before = not moved
-        if moved:
+        anew = line is not self._line or self._fewer_used(ledger) or self._moved(line, now)
+        kinds = set() if anew else self._touched_kinds(line, self._given_back(ledger))
+        self._as_before = not anew and not kinds
+        if anew:
             self._refused.clear()
             return list(line.groups.values())
         # Who is new may come before those that were promised chips, whatever its shape.
         keys = dict.fromkeys((*line.touched[self._seen :], *self._later))
         found = {id(line.groups[key]): line.groups[key] for key in keys if key in line.groups}
+        if kinds:
+            some = {number for number, shape in line.shapes.items() if self._asks(shape) & kinds}
+            self._refused = {what for what in self._refused if what[0] not in some}
+            found |= {id(g): g for g in line.groups.values() if g.shape in some}
         if now >= self._next_overdue:
             # Refused or not: who has waited too long has chips kept for it from now on.
             found |= {
@@ -109,24 +128,49 @@ class Memory:
         """Whether time alone may have changed more than what was touched."""
         return now >= self._again or any(job not in line.row for job in self._promised)
 
-    def _given_back(self, ledger: Ledger) -> bool:
-        return bool(
-            (ledger.free > self._free).any()
-            or (ledger.headroom > self._headroom).any()
-            or (ledger.largest > self._largest).any()
-            or any(now < then for now, then in zip(ledger.limits.used(), self._used, strict=True))
-        )
+    def _fewer_used(self, ledger: Ledger) -> bool:
+        return any(now < then for now, then in zip(ledger.limits.used(), self._used, strict=True))
 
-    def to_look_at_too(self, line: Line) -> list[Group]:
-        """What was left out because it had been refused before."""
-        found = [group for group in line.groups.values() if same(group) in self._refused]
-        self._refused.clear()
-        return found
+    def _given_back(self, ledger: Ledger) -> set[str]:
+        """Kinds of which more can be had somewhere than was left."""
+        pools = self._known.snapshot.pools
+        more = (ledger.free > self._free) | (ledger.largest > self._largest)
+        cooler = ledger.headroom > self._headroom
+        if cooler.any():
+            more |= cooler[pools.site]
+        return {pools.kind[row] for row in np.flatnonzero(more).tolist()} if more.any() else set()
 
-    def promised_later(self, ahead: Ahead) -> bool:
-        """Whether a promise of the last cycle now begins later: others may fit before it."""
+    def _touched_kinds(self, line: Line, kinds: set[str]) -> set[str]:
+        """``kinds``, and those to or from which what is promised may move for it."""
+        heads = [line.shapes[line.groups[line.keys[line.row[job]]].shape] for job in self._promised]
+        asked = [self._asks(shape) for shape in heads] if kinds else []
+        before = 0
+        while len(kinds) > before:
+            before = len(kinds)
+            kinds = kinds.union(*(wishes for wishes in asked if wishes & kinds))
+        return kinds
+
+    def _asks(self, shape: Shape) -> set[str]:
+        return kinds_of(self._known.kinds, shape)
+
+    def to_look_at_too(self, line: Line, ahead: Ahead) -> list[Group]:
+        """What was left out because it had been refused before, and may fit now.
+
+        A promise of the last cycle begins later: others may fit before it, on chips of its kinds.
+        """
         now = {found.job: found.start for found in ahead.reservations}
-        return any(now.get(job, -np.inf) > then + LATER for job, then in self._promised.items())
+        later = [
+            job for job, then in self._promised.items() if now.get(job, -np.inf) > then + LATER
+        ]
+        kinds: set[str] = set()
+        for job in later:
+            kinds |= self._asks(line.shapes[line.keys[line.row[job]][0]])
+        some = (
+            {n for n, shape in line.shapes.items() if self._asks(shape) & kinds} if kinds else set()
+        )
+        again = {what for what in self._refused if what[0] in some}
+        self._refused -= again
+        return [group for group in line.groups.values() if same(group) in again] if again else []
 
     def forget(self) -> None:
         """Look at everything the next time: what runs will end at other times than was thought."""

@@ -125,6 +125,14 @@ def _improve(board: Board, ledger: Ledger, holder: Holder, now: float) -> Migrat
     return _move(board, ledger, holder, ask, choice, now, gain, what)
 
 
+def leave(board: Board, ledger: Ledger, holder: Holder, now: float, why: str) -> Migration | None:
+    """A move of a job that cannot stay, if there is room for it: it gains all it has yet to do."""
+    if len(holder.shares) != 1:
+        return None
+    gain = cost_of(holder, now) + holder.chips * max(1.0, holder.end - now)
+    return _to(board, ledger, holder, now, gain, why)
+
+
 def _to(
     board: Board, ledger: Ledger, holder: Holder, now: float, gain: float, what: str
 ) -> Migration | None:

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skep.model.placement import Share
-from skep.model.snapshot import Ints, Preemption, Shape, Victim, Waiting
+from skep.model.snapshot import Holder, Ints, Preemption, Shape, Victim, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.blocks import Parts
 from skep.scheduler.board import Board
 from skep.scheduler.candidates import Candidates, candidates, without
 from skep.scheduler.clique import Choice
+from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import allowed, count, in_chips, shares_of
 from skep.scheduler.prey import Herd, Loss, given, loss
@@ -35,6 +36,8 @@ from skep.units import duration
 SLACK = 120.0
 # So many jobs that do not fit are looked at in one cycle; the others when these are served.
 MOST_OWNERS = 8
+# So many single sites are compared once one is known that would do, those first that may be cheap.
+LOOKED_AT = 12
 _WATT = 1e-6  # W; sums of floats
 
 
@@ -58,10 +61,11 @@ class Hunt:
     """One plan's preemptions; ``gone`` are runs that it stops already."""
 
     timeline: Timeline
-    all_runs: Callable[[], Herd]
+    runs_of: Callable[[Columns], Herd]
     gone: set[str] = field(default_factory=set)
     found: list[Preemption] = field(default_factory=list)
-    _rows: set[int] = field(default_factory=set)  # of the herd: what is gone
+    _gone: list[Holder] = field(default_factory=list)
+    _herds: dict[str, Herd] = field(default_factory=dict)
     _least: float | None = None  # priority from which on something could be stopped
 
     @property
@@ -72,13 +76,19 @@ class Hunt:
     def ledger(self) -> Ledger:
         return self.timeline.ledger
 
+    def _herd(self, kind: str) -> Herd:
+        if kind not in self._herds:
+            self._herds[kind] = self.runs_of(self.board.columns(kind))
+        return self._herds[kind]
+
     @property
-    def herd(self) -> Herd:
-        return self.all_runs()
+    def tired(self) -> bool:
+        """Whether others have to wait for the next plan."""
+        return len(self.found) >= MOST_OWNERS
 
     def serve(self, job: Waiting, shape: Shape) -> Preemption | None:
         """The cheapest way to make room for ``job``, taken from the ledger; None without one."""
-        if len(self.found) >= MOST_OWNERS or not self._may_take(job):
+        if self.tired or not self._may_take(job):
             return None
         best: Way | None = None
         for ask in asks_of(job, shape, self.board, self.ledger):
@@ -109,28 +119,38 @@ class Hunt:
 
     def _ways(self, ask: Ask, job: Waiting, most: float) -> Iterator[Way]:
         """Ways to serve the job; the cheapest is among them unless it costs more than ``most``."""
-        if not ask.worth and ask.least > self.ledger.limits.left(ask.queue, ask.kind):
+        columns = self.board.columns(ask.kind)
+        over = not ask.worth and ask.least > self.ledger.limits.left(ask.queue, ask.kind)
+        if over or not len(columns.rows):
             return
-        found = candidates(self.board, self.ledger, self.herd, ask, job, self._rows)
+        herd = self._herd(ask.kind)
+        found = candidates(self.board, self.ledger, herd, ask, job, self._gone_rows(herd))
         if found is None:
             return
-        fixed, columns = replace(ask, most=ask.least), self.board.columns(ask.kind)
-        rooms = room(self.board, without(self.board, self.ledger, found, ask), fixed)
-        if ask.sites_max > 1:
-            rooms = one_pool_per_site(columns, rooms)
-            choice = choose(columns, rooms, fixed, -found.dear[columns.rows])
-            choices = [] if choice is None else [(0.0, choice)]
-        else:
-            choices = self._by_least(fixed, found, np.flatnonzero(rooms >= ask.least))
-        for least, choice in choices:
-            if least > most:
+        fixed, looked_at = replace(ask, most=ask.least), 0
+        for least, choice in self._choices(fixed, found):
+            if least > most or looked_at == LOOKED_AT:
                 break
-            chosen = in_chips(self.board, columns, fixed, choice)
-            if not allowed(self.board, self.ledger, fixed, chosen):
-                continue
-            for way in self._at(fixed, chosen, found, job):
+            looked_at += most < np.inf
+            for way in self._at(fixed, choice, found, job, most):
                 yield way
                 most = min(most, way.cost)
+
+    def _choices(self, ask: Ask, found: Candidates) -> list[tuple[float, Choice]]:
+        """What could be had without the candidates, and what it costs at least; cheap ones first.
+
+        Quotas of one kind among several are kept.
+        """
+        columns = self.board.columns(ask.kind)
+        rooms = room(self.board, without(self.board, self.ledger, found, ask), ask)
+        if ask.sites_max > 1:
+            rooms = one_pool_per_site(columns, rooms)
+            choice = choose(columns, rooms, ask, -found.dear[columns.rows])
+            choices = [] if choice is None else [(0.0, choice)]
+        else:
+            choices = self._by_least(ask, found, np.flatnonzero(rooms >= ask.least))
+        chips = [(least, in_chips(self.board, columns, ask, choice)) for least, choice in choices]
+        return [(n, chosen) for n, chosen in chips if allowed(self.board, self.ledger, ask, chosen)]
 
     def _by_least(self, ask: Ask, found: Candidates, rows: Ints) -> list[tuple[float, Choice]]:
         """Single pools in order of what they cost at least: their cheapest chip, so many times."""
@@ -144,9 +164,11 @@ class Hunt:
             for at in np.argsort(least, kind="stable").tolist()
         ]
 
-    def _at(self, ask: Ask, choice: Choice, found: Candidates, job: Waiting) -> Iterator[Way]:
+    def _at(
+        self, ask: Ask, choice: Choice, found: Candidates, job: Waiting, most: float
+    ) -> Iterator[Way]:
         if not ask.in_block:
-            losses = self._losses(ask, choice, found, job)
+            losses = self._losses(ask, choice, found, job, most)
             if losses and not self._delays(ask, choice, losses):
                 yield Way(ask, choice, losses)
             return
@@ -158,14 +180,17 @@ class Hunt:
                 self.ledger.headroom[columns.site[row]]
             )
             some = prey.cheapest(chips - free[block], watts)
-            losses = [] if some is None else self._lost(prey.rows[some].tolist(), job)
+            losses = [] if some is None else self._lost(found, prey.rows[some].tolist(), job)
             if losses and not self._delays(ask, choice, losses):
                 yield Way(ask, choice, losses, ((block, chips),))
 
     def _losses(
-        self, ask: Ask, choice: Choice, found: Candidates, job: Waiting
+        self, ask: Ask, choice: Choice, found: Candidates, job: Waiting, most: float
     ) -> list[Loss] | None:
-        """What is lost for ``choice``; None where it cannot be had; each job once."""
+        """What is lost for ``choice``; None where it cannot be had, or at one site costs more.
+
+        Each job is there once.
+        """
         columns, losses = self.board.columns(ask.kind), dict[str, Loss]()
         for row, chips in zip(choice.rows.tolist(), choice.chips.tolist(), strict=True):
             pool, site = int(columns.rows[row]), int(columns.site[row])
@@ -176,15 +201,17 @@ class Hunt:
                 continue
             prey = found.prey(pool)
             some = prey.cheapest(chips_short, watts_short)
-            if some is None:
+            if some is None or (len(choice.rows) == 1 and prey.cost(some) > most):
                 return None
-            losses |= {new.holder.job: new for new in self._lost(prey.rows[some].tolist(), job)}
+            losses |= {
+                new.holder.job: new for new in self._lost(found, prey.rows[some].tolist(), job)
+            }
         return list(losses.values())
 
-    def _lost(self, rows: list[int], job: Waiting) -> list[Loss]:
+    def _lost(self, found: Candidates, rows: list[int], job: Waiting) -> list[Loss]:
         ranks, now = self.board.policy.preemption, self.ledger.at
-        found = (loss(self.herd, row, job, now, ranks=ranks) for row in rows)
-        return list({one.holder.job: one for one in found}.values())
+        each = (loss(found.herd, row, job, now, ranks=ranks) for row in rows)
+        return list({one.holder.job: one for one in each}.values())
 
     def _delays(self, ask: Ask, choice: Choice, losses: list[Loss]) -> bool:
         """Whether what is promised to others would find too little, the victims gone."""
@@ -211,7 +238,7 @@ class Hunt:
         victims = tuple(_victim(one, job, self.ledger.at) for one in way.losses)
         names = ", ".join(f"{v.job} ({'shrinks' if v.ranks else 'stops'})" for v in victims)
         self.gone.update(run for v in victims for run in v.runs)
-        self._rows |= self._rows_of(way.losses)
+        self._gone += [one.holder for one in way.losses]
         self._keep(way, shares)
         grace = max(v.grace for v in victims)
         return Preemption(
@@ -223,15 +250,15 @@ class Hunt:
             f"waits for {where}, which {names} gives back within {duration(grace)}",
         )
 
-    def _rows_of(self, losses: list[Loss]) -> set[int]:
-        """Rows of the herd of jobs of which some run stops."""
-        herd, found = self.herd, set[int]()
-        for one in losses:
-            for pool in {share.row for share in one.holder.shares}:
-                for row in range(int(herd.first[pool]), int(herd.first[pool + 1])):
-                    if herd.holder(row) is one.holder:
-                        found.add(row)
-        return found
+    def _gone_rows(self, herd: Herd) -> set[int]:
+        """Rows of the herd of jobs of which this plan stops some run."""
+        return {
+            row
+            for holder in self._gone
+            for pool in {share.row for share in holder.shares}
+            for row in herd.rows(pool)
+            if herd.holder(row) is holder
+        }
 
     def _keep(self, way: Way, shares: tuple[Share, ...]) -> None:
         """What is free of the claim is nobody else's from now on, and it counts as given."""

@@ -23,9 +23,14 @@ _WATT = 1e-6  # W; sums of floats
 
 @dataclass(frozen=True, slots=True)
 class Herd:
-    """All live runs in one set of columns, pool by pool: rows ``first[p]`` to ``first[p + 1]``."""
+    """The live runs of some pools in one set of columns: rows ``first[n]`` on are ``pools[n]``'s.
+
+    ``place`` is the number n of a pool.
+    """
 
     running: Sequence[Held]
+    pools: Ints
+    place: dict[int, int]
     first: Ints
     pool: Ints
     end: Floats
@@ -39,14 +44,16 @@ class Herd:
     spare: Ints
 
     @classmethod
-    def of(cls, running: Sequence[Held]) -> Herd:
-        """The columns of all pools in one."""
+    def of(cls, running: Sequence[Held], pools: Ints) -> Herd:
+        """The columns of ``pools`` in one; ``running`` has one entry for each of them."""
         counts = [len(held.end) for held in running]
         first = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
         return cls(
             running=running,
+            pools=pools,
+            place={pool: n for n, pool in enumerate(pools.tolist())},
             first=first,
-            pool=np.repeat(np.arange(len(running)), counts),
+            pool=np.repeat(pools, counts),
             end=np.concatenate([held.end for held in running]),
             chips=np.concatenate([held.chips for held in running]),
             watts=np.concatenate([held.watts for held in running]),
@@ -60,8 +67,13 @@ class Herd:
 
     def holder(self, row: int) -> Holder:
         """Whose run the row is."""
-        pool = int(self.pool[row])
-        return self.running[pool].holder[row - int(self.first[pool])]
+        n = self.place[int(self.pool[row])]
+        return self.running[n].holder[row - int(self.first[n])]
+
+    def rows(self, pool: int) -> range:
+        """The rows of ``pool``; none of a pool that is not here."""
+        n = self.place.get(pool)
+        return range(0) if n is None else range(int(self.first[n]), int(self.first[n + 1]))
 
     def each(self, rows: Ints, spare: Bools, now: float) -> Floats:
         """Cost of one chip of each row, in chip-seconds; ``spare``: not needed."""
@@ -89,6 +101,10 @@ class Prey:
         """In order of cost; the latest to begin first where that is the same."""
         order = np.lexsort((-herd.began[rows], each))
         return cls(rows[order], each[order], chips[order], herd.watts[rows][order])
+
+    def cost(self, places: list[int]) -> float:
+        """Chip-seconds that stopping the runs of ``places`` costs."""
+        return float((self.each[places] * self.chips[places]).sum())
 
     def cheapest(self, chips: int, watts: float) -> list[int] | None:
         """Places in ``rows`` that give ``chips`` and ``watts`` at the least cost; None if none do.

@@ -27,12 +27,16 @@ TRIES = 12
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """From ``start`` to ``end`` (epoch s) the job can have ``choice`` of ``ask``."""
+    """From ``start`` to ``end`` (epoch s) the job can have ``choice`` of ``ask``.
+
+    ``told`` is what was said of it when it was promised.
+    """
 
     start: float
     end: float
     ask: Ask
     choice: Choice
+    told: Reservation | None = None
 
 
 def earliest(timeline: Timeline, job: Waiting, shape: Shape) -> Slot | None:
@@ -43,12 +47,30 @@ def earliest(timeline: Timeline, job: Waiting, shape: Shape) -> Slot | None:
     times = timeline.moments(rows)
     first = _bracket(timeline, asks, times)
     for when in _steps(times, first):
-        end = when + shape.length
-        view = timeline.during(when, end)
-        found = fit(board, view, job, _at_least(shape))
-        if found is not None:
-            return Slot(when, end, *found)
+        if found := _at(timeline, job, shape, when):
+            return found
     return None
+
+
+def as_before(timeline: Timeline, job: Waiting, shape: Shape, known: Slot) -> Slot | None:
+    """A slot at the time of the one that is ``known``, if none is sooner; None where unsure.
+
+    What ends only adds to what is free: where sums have too little just before, none is sooner.
+    """
+    board, before = timeline.board, float(np.nextafter(known.start, 0.0))
+    if before < timeline.now:
+        return None
+    asks = asks_of(job, shape, board, timeline.ledger)
+    view = timeline.bare(*timeline.released(before))
+    if any(_enough(board, view, ask) for ask in asks):
+        return None
+    return _at(timeline, job, shape, known.start)
+
+
+def _at(timeline: Timeline, job: Waiting, shape: Shape, when: float) -> Slot | None:
+    end = when + shape.length
+    found = fit(timeline.board, timeline.during(when, end), job, _at_least(shape))
+    return None if found is None else Slot(when, end, *found)
 
 
 def still_there(timeline: Timeline, slot: Slot) -> bool:
@@ -66,7 +88,7 @@ def keep(timeline: Timeline, job: Waiting, slot: Slot) -> Reservation:
     power = columns.watts[choice.rows] * choice.chips
     pools = columns.rows[choice.rows]
     timeline.promise(job.job, slot.start, slot.end, pools, choice.chips, power)
-    return reservation(board, job, slot)
+    return slot.told or reservation(board, job, slot)
 
 
 def reservation(board: Board, job: Waiting, slot: Slot) -> Reservation:

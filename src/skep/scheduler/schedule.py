@@ -13,6 +13,7 @@ from skep.model.snapshot import Plan, Snapshot
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Board
 from skep.scheduler.cycle import Cycle
+from skep.scheduler.evacuate import evacuate
 from skep.scheduler.grow import grow, settles_at
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Line
@@ -39,34 +40,37 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     cycle.settle_claims()
     # 3. What may have changed since the last cycle: all else is refused as it was.
     groups = memory.to_look_at(line, ledger, now)
-    ahead.known = memory.slots()
+    memory.recall(ahead)
     parts = cycle.within_reach(groups)
     # 4. In order, each job takes the first way that fits: whole stretches of the queue at once
     #    where all of them fit, job by job where not. First within soft quotas, then above them.
     #    The first that do not fit are promised chips in time, or others are stopped for them.
     cycle.run(parts)
-    if memory.promised_later(ahead):
-        cycle.run(cycle.within_reach(memory.to_look_at_too(line)))
+    if too := memory.to_look_at_too(line, ahead):
+        cycle.run(cycle.within_reach(too))
     if ledger.limits.soft:
         ledger.limits.soft = False
         cycle.run(cycle.above_soft)
-    # 5. Idle chips: for elastic jobs that run. Then who should run elsewhere.
+    # 5. Who has to leave an evacuated site. Idle chips: for elastic jobs that run. Then who
+    #    should run elsewhere.
+    gone = ahead.gone | {run for one in leaving.stops for v in one.victims for run in v.runs}
+    left = evacuate(board, ledger, gone, now)
     grown = grow(board, ledger, line.row.keys(), now)
-    moves = (
-        migrate(board, ledger, ahead.blocked, ahead.gone, now)
-        if policy.migration and snapshot.slow
-        else []
-    )
+    moves = migrate(board, ledger, ahead.blocked, gone, now) if _may_move(snapshot, policy) else []
     # 6. What was not given is refused. Why is found when it is asked for, from what is left.
     memory.keep(line, cycle.stays_refused(), cycle.later, ahead)
     return Plan(
         cycle.placements(grown),
         cycle.refusals(),
-        (*ahead.preemptions, *leaving.stops),
-        tuple(moves),
+        (*ahead.preemptions, *leaving.stops, *left.stops),
+        (*left.moves, *moves),
         tuple(ahead.reservations),
-        min(ahead.again, leaving.again, settles_at(board, now)),
+        min(ahead.again, leaving.again, left.again, settles_at(board, now)),
     )
+
+
+def _may_move(snapshot: Snapshot, policy: Policy) -> bool:
+    return policy.migration and snapshot.slow
 
 
 def line_of(snapshot: Snapshot, policy: Policy) -> Line:

@@ -8,14 +8,14 @@ ledger, where everything that is placed now is held to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from skep.model.snapshot import Floats, Held, Ints
+from skep.model.snapshot import Bools, Floats, Held, Ints
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.promise import Promise, shut_sites
@@ -97,8 +97,8 @@ class Timeline:
         free, headroom = self._beside(start)
         for promise in self.ledger.promises:
             if start < promise.start < end:
-                later, more = self._beside(promise.start)
-                free, headroom = np.minimum(free, later), np.minimum(headroom, more)
+                free = np.minimum(free, promise.free)
+                headroom = np.minimum(headroom, promise.headroom)
         shut = shut_sites(self.ledger.windows, len(headroom), start, end)
         if shut is not None:
             free = np.where(shut[self._sites], 0, free)
@@ -148,13 +148,14 @@ class Timeline:
         """Times after now at which more may be free in ``pools`` than before; sorted."""
         base, ledger = self._releases, self.ledger
         ends = [w.end for w in ledger.windows] + [p.end for p in ledger.promises]
-        parts = [np.array(ends, dtype=np.float64)]
-        if base is not None:
-            parts += [base.end[base.first[p] : base.last[p]] for p in pools.tolist()]
         given, where, _, _ = self._given
-        parts.append(given[np.isin(where, pools)] if len(given) else given)
-        times = np.unique(np.concatenate(parts))
-        return times[(times > self.now) & np.isfinite(times)]
+        more = np.concatenate([ends, given[np.isin(where, pools)]]) if len(given) else ends
+        some = np.unique(np.asarray(more, dtype=np.float64))
+        some = some[(some > self.now) & np.isfinite(some)]
+        times = np.empty(0) if base is None else base.ends(pools)
+        times = times[np.searchsorted(times, self.now, side="right") :]
+        new = some[~_among(some, times)]
+        return np.insert(times, np.searchsorted(times, new), new) if len(new) else times
 
     @property
     def releases(self) -> Releases | None:
@@ -185,6 +186,13 @@ class Timeline:
     )
 
 
+def _among(some: Floats, times: Floats) -> Bools:
+    """Which of ``some`` are among ``times``, which are sorted."""
+    at = np.minimum(np.searchsorted(times, some), max(0, len(times) - 1))
+    found: Bools = times[at] == some if len(times) else np.zeros(len(some), dtype=bool)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Releases:
     """Expected ends by pool and time: cumulated chips and W, searched for all pools at once.
@@ -202,6 +210,16 @@ class Releases:
     end: Floats
     chips: Ints
     watts: Floats
+    _ends: dict[bytes, Floats] = field(default_factory=dict)
+
+    def ends(self, pools: Ints) -> Floats:
+        """The times at which something ends in ``pools``; sorted."""
+        key = pools.tobytes()
+        if key not in self._ends:
+            parts = [self.end[self.first[p] : self.last[p]] for p in pools.tolist()]
+            times = np.unique(np.concatenate([np.empty(0), *parts]))
+            self._ends[key] = times[times < self.origin + FOREVER]
+        return self._ends[key]
 
     @classmethod
     def of(cls, running: Sequence[Held], now: float) -> Releases:

@@ -7,11 +7,11 @@ alone: nothing new is placed into a window, so it is only there if it has outlas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skep.model.snapshot import Holder, Preemption, Victim
+from skep.model.snapshot import Holder, Preemption
 from skep.scheduler.board import Board
+from skep.scheduler.evacuate import held_at, may_leave, stop
 from skep.scheduler.promise import Window, windows_of
 from skep.units import duration
 
@@ -32,26 +32,16 @@ def vacate(board: Board, now: float) -> Leaving:
     found: dict[str, Preemption] = {}
     again = float("inf")
     for window in windows_of(board.policy, board.snapshot.sites.names, now):
-        for holder in _holders(board, window.site):
+        for holder in held_at(board, window.site):
             due = window.start - holder.spec.grace - LEAD
             if due > now:
                 again = min(again, due)
-            elif _may_stop(holder, window) and _too_much(board, window, found):
+            elif not may_leave(holder) or holder.end <= window.start:
+                continue
+            elif _too_much(board, window, found):
                 found.setdefault(holder.job, _stop(board, window, holder, now))
         again = min(again, window.end)
     return Leaving(tuple(found.values()), again)
-
-
-def _holders(board: Board, site: int) -> Iterator[Holder]:
-    """Jobs with a run at the site, the cheapest to stop first."""
-    pools = board.snapshot.pools.site
-    held = [h for pool, h in enumerate(board.snapshot.running) if int(pools[pool]) == site]
-    holders = {holder.job: holder for pool in held for holder in pool.holder}
-    yield from sorted(holders.values(), key=lambda h: (h.priority, -h.began, h.job))
-
-
-def _may_stop(holder: Holder, window: Window) -> bool:
-    return holder.loose and holder.spec.preemptible and holder.end > window.start
 
 
 def _too_much(board: Board, window: Window, found: dict[str, Preemption]) -> bool:
@@ -78,13 +68,4 @@ def _stop(board: Board, window: Window, holder: Holder, now: float) -> Preemptio
     what = "closes" if window.cap is None else "has less power"
     soon = duration(max(0.0, window.start - now))
     reason = f"stopped, to go on elsewhere: {site} {what} in {soon}{why}"
-    victim = Victim(
-        job=holder.job,
-        runs=tuple(share.run for share in holder.shares),
-        ranks=(),
-        cause="window",
-        lost=holder.chips * holder.unsaved(now),
-        grace=holder.spec.grace,
-        reason=reason,
-    )
-    return Preemption("", 0, (), now, (victim,), reason)
+    return stop(board, window.site, holder, "window", reason, now)
