@@ -42,6 +42,19 @@ def test_small_messages_over_a_long_way_do_not_look_like_a_slow_link():
     assert window.rate is None  # one acknowledgement tells the delay, not the rate
 
 
+def test_a_sender_that_has_little_to_send_does_not_look_like_a_slow_link():
+    """Pieces that are acknowledged one by one, as late as a busy machine comes to it."""
+    window, now = Window(), 0.0
+    for _ in range(20):
+        for _ in range(3):
+            window.put(20_000)
+        for piece in (2, 1, 0):
+            now += 0.2
+            window.acknowledge(window.sent - piece * 20_000, now)
+        now += 1.0
+    assert window.rate is None
+
+
 def test_an_acknowledgement_of_what_was_not_sent_is_refused():
     window = Window()
     window.put(100)

@@ -22,7 +22,7 @@ class Window:
 
     sent: int = 0
     acknowledged: int = 0
-    rate: float | None = None  # bytes per second that the link has carried at its best of late
+    rate: float | None = None  # bytes/s that the link has carried at its best of late, when full
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _best: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -42,6 +42,8 @@ class Window:
         """The peer has ``total`` bytes of data so far. Raises ``ValueError`` when it cannot."""
         if not self.acknowledged <= total <= self.sent:
             raise ValueError(f"{total} bytes acknowledged of {self.sent}")
+        if self.open:
+            self._marks.clear()  # more could have been sent: that tells of the sender, not the link
         self.acknowledged = total
         while len(self._marks) > 1 and now - self._marks[1][0] >= SAMPLE_S:
             self._marks.popleft()
