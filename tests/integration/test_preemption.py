@@ -68,3 +68,33 @@ def test_an_elastic_job_takes_chips_that_come_free(shell: Shell) -> None:
     until(lambda: "north joined" in shell.skep("logs", "grows"), "it does not grow")
     assert "south joined" in shell.skep("logs", "grows")
     assert "grows by" in shell.skep("why", "grows")
+
+
+def test_a_job_moves_from_a_site_that_is_evacuated(shell: Shell) -> None:
+    """A new policy for a pool that is up: the job stops at north and goes on at south."""
+    mark, kept = shell.folder / "go-on", shell.folder / "kept"
+    work = WORK.replace("[ $at -lt 40 ]", f"[ ! -e {mark} ]")
+    here = f"chips: 1\ndata: [north]\nduration: 1h\ngrace: 5s\ncheckpoint: {kept}{work}"
+    submit(shell, "moves", here)
+    until(lambda: "began at 0" in shell.skep("logs", "moves"), "it does not start")
+    assert json.loads(shell.skep("show", "moves", "--json"))["sites"] == ["north"]
+    shell.skep("down", "--keep-jobs")
+    policy = shell.folder / "evacuate.yaml"
+    policy.write_text("evacuate: [north]\n")
+    shell.skep("up", "--pool", str(shell.pool), "--policy", str(policy))
+    until(lambda: shell.skep("logs", "moves").count("began at") == 2, "it does not move")
+    mark.write_text("")
+    until(lambda: shell.phase("moves") == "succeeded", "it does not go on at south")
+    detail = json.loads(shell.skep("show", "moves", "--json"))
+    assert [(run["site"], run["phase"]) for run in detail["runs"]] == [
+        ("north", "stopped"),
+        ("south", "succeeded"),
+    ]
+    assert detail["moves"] == 1
+    began = [x for x in shell.skep("logs", "moves").splitlines() if "began at" in x]
+    assert int(began[1].rsplit(" ", 1)[1]) > 0  # from its checkpoint
+    told = shell.skep("why", "moves").replace("\n", " ")
+    assert "moves from north to 1 cpu-core at south: north is evacuated" in told
+    assert "moves (" in told
+    assert "has succeeded" in told
+    assert "moved once" in shell.skep("show", "moves")

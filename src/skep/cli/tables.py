@@ -29,6 +29,8 @@ STYLES = {
     "up": "green",
     "unknown": "yellow",
 }
+VERBS = {"succeeded": "has ", "failed": "has ", "cancelled": "was "}
+"""What stands before the phase of a job that has ended."""
 
 
 def table(*columns: str, right: Sequence[str] = (), whole: bool = False) -> Table:
@@ -89,12 +91,32 @@ def job_lines(job: JobDetail, now: float) -> Text:
         ("submitted", f"{clock(job.submitted_at)}, {duration(now - job.submitted_at)} ago"),
         ("running", took(job.started_at, job.ended_at, now)),
         ("failures", f"{job.failures} (of {job.spec.retries} that are retried)"),
+        *_changed(job),
     ]
     text = Text()
     for name, value in rows:
         text.append(f"{name:<10} ", style="dim")
         text.append(value + "\n", style=STYLES.get(job.phase, "") if name == "phase" else "")
     return text
+
+
+def _changed(job: JobDetail) -> list[tuple[str, str]]:
+    """How it gave way, moved and grew, and what is kept for it; nothing where nothing was."""
+    rows = []
+    if job.stops or job.moves:
+        kept = f"{duration(job.kept_work)} of work kept" if job.kept_work else "no work kept"
+        what = [f"stopped for others {_times(job.stops)}"] if job.stops else []
+        what += [f"moved {_times(job.moves)}"] if job.moves else []
+        rows.append(("gave way", f"{', '.join(what)}; {kept}, waited {duration(job.paused)}"))
+    if job.elastic:
+        rows.append(("size", f"{job.chips} of {job.elastic.min} to {job.elastic.max} chips"))
+    if job.claim:
+        rows.append(("kept", printable(job.claim)))
+    return rows
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def asked_for(job: JobDetail) -> str:
@@ -178,7 +200,7 @@ def _when(text: Text, why: Why) -> None:
 
 def why_text(why: Why) -> Text:
     """What was decided on a job and why; for a waiting one what would let it run."""
-    text = Text(f"{why.name} ({why.id}) is ")
+    text = Text(f"{why.name} ({why.id}) {VERBS.get(why.phase, 'is ')}")
     text.append(why.phase, style=STYLES.get(why.phase, ""))
     text.append(f": {printable(why.summary)}\n")
     _when(text, why)

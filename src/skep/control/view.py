@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from skep.control.world import World
 from skep.model.job import ChipRequest
+from skep.model.placement import Claim
 from skep.model.snapshot import Plan, Refusal
 from skep.model.state import JobState, RunState, SiteState
 from skep.model.views import (
@@ -23,6 +24,7 @@ from skep.model.views import (
 from skep.scheduler.expect import told
 from skep.scheduler.fair import Standing
 from skep.scheduler.refused import Refusals
+from skep.scheduler.reserve import clock
 
 Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
 """How much a run has drawn so far; the service knows supply and time."""
@@ -42,7 +44,18 @@ def job_detail(job: JobState, energy: Energy, held: Held) -> JobDetail:
         runs=tuple(run_view(run, energy, held) for run in job.runs.values()),
         cancelling=job.ending is not None,
         version=job.version,
+        stops=job.preemptions,
+        moves=job.migrations,
+        kept_work=job.done,
+        paused=job.paused,
+        claim="" if job.claim is None or job.ended else _kept(job.claim),
     )
+
+
+def _kept(claim: Claim) -> str:
+    """``2 h100-sxm at oslo, until 2026-05-04 13:20 UTC``."""
+    shares = ", ".join(f"{s.chips} {s.chip} at {s.site}" for s in claim.shares)
+    return f"{shares}, until {clock(claim.until)}"
 
 
 def _fields(job: JobState) -> dict[str, object]:

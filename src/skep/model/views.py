@@ -8,7 +8,7 @@ from pydantic import Field
 
 from skep.model.base import Spec
 from skep.model.event import Logged
-from skep.model.job import Job
+from skep.model.job import Elastic, Job
 from skep.model.state import JobPhase, RunPhase
 
 
@@ -58,6 +58,16 @@ class JobDetail(JobView):
     runs: tuple[RunView, ...]
     cancelling: bool = False
     version: int
+    stops: int = Field(default=0, description="how often its chips were taken for others")
+    moves: int = Field(default=0, description="how often it went elsewhere because that was better")
+    kept_work: float = Field(default=0.0, description="s of work that its checkpoints keep")
+    paused: float = Field(default=0.0, description="s that it waited after having given way")
+    claim: str = Field(default="", description="chips that are kept for it, until when")
+
+    @property
+    def elastic(self) -> Elastic | None:
+        """The range of chips with which it works, while it holds some."""
+        return self.spec.elastic if self.phase == "running" else None
 
 
 class SiteRefusal(Spec):
