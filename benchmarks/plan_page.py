@@ -23,7 +23,7 @@ MEANS = {
     "permute": "of 2 bytes over the copies of tokens for experts (ρ)",
     "grouped": "of the rate of plain products: those of experts (ω)",
     "route": "s a layer with experts, more (λₑ)",
-    "logit_passes": "over the bytes that a stack keeps of a logit",
+    "logit_passes": "over the bytes that a stack keeps of a logit (ψ)",
     "launch": "s a layer (λ)",
     "scale_up": "of the catalogue's one-way bandwidth into the block",
     "scale_out": "of the NIC, in rings",

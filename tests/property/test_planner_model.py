@@ -192,6 +192,18 @@ def test_a_gather_over_domains_takes_what_the_events_take(
     assert simulated <= formula * 1.1
 
 
+@given(st.integers(1, 12), st.sampled_from((1, 2, 4, 8)))
+def test_a_ring_passes_every_member(domains: int, near: int) -> None:
+    """Its latency is that of the hops from the first to the last, one after the other."""
+    hops = [
+        collectives.HOP_OUT if (at + 1) % near == 0 else collectives.HOP_UP
+        for at in range(domains * near - 1)
+    ]
+    on = machine(1e11, 1e10, near)
+    found = float(collectives.ring_latency(domains * near, 1, on))
+    assert found == pytest.approx(sum(hops), rel=1e-9)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 12), st.floats(0.1, 2.0), st.floats(0.1, 4.0))
 def test_a_pipeline_takes_what_its_schedule_takes(
