@@ -205,11 +205,11 @@ def philly(folder: Path, quick: bool) -> list[Case]:
         chips=pool.chips,
     )
     busy = slice(0, 6_000) if quick else slice(20_000, 40_000)
-    fast = scaled(trace.take(busy), load=2.5)
+    fast = scaled(trace.take(busy), load=4.0)
     merged = replace(fast, queue=np.zeros_like(fast.queue), queues=("default",))
     most = max(8 * nodes[vc] for vc in names[:4])
     merged = merged.take(np.flatnonzero(merged.chips <= most))
-    title = "Philly 2.5 times as fast, a part in one queue over four sites"
+    title = "Philly four times as fast, a part in one queue over four sites"
     made.append(Case("philly_pooled", title, merged, one, Policy(), everywhere))
     return made
 
@@ -244,12 +244,12 @@ def gavel(folder: Path, quick: bool) -> list[Case]:
 
 def openb(folder: Path, quick: bool) -> list[Case]:
     """Alibaba's pods on an eighth of its GPUs and faster: at its own size nothing waits."""
-    trace = scaled(read_trace(folder / "pods_default.parquet", "openb"), load=40.0)
+    trace = scaled(read_trace(folder / "pods_default.parquet", "openb"), load=120.0)
     if quick:
         trace = trace.take(slice(0, 3000))
     pool = openb_pool(folder, part=8)
     trace = trace.take(np.flatnonzero(trace.duration > 0))
-    title = "openb, whole GPUs, an eighth of the nodes, forty times as fast"
+    title = "openb, whole GPUs, an eighth of the nodes, 120 times as fast"
     return [Case("openb", title, trace, pool, Policy(), everywhere)]
 
 

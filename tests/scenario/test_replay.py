@@ -119,6 +119,18 @@ def test_without_checkpoints_all_is_done_again() -> None:
     assert not found.machines.out.any()
 
 
+def test_a_lost_share_costs_what_it_did_since_its_last_exchange_and_the_others_go_on() -> None:
+    fault = Mishap(at=130, kind="node", site="s0", row=0, **{"for": 1e5})
+    given = Conditions(restart=20, exchange=50, faults=(fault,))
+    trace = jobs((0, 400, 8), numbers={"sites": [2.0]})
+    found = replayed(trace, columns(1, 1, 1, linked=True), given)
+    record = found.record
+    assert record.attempts[0] == 2
+    assert record.lost[0] == pytest.approx(30 * 4)  # 130 s: two exchanges, and 30 s alone
+    # Half of the job stood still for 1 + 20 s, and half of 30 s was done again.
+    assert record.ended[0] == pytest.approx(400 + (21 + 30) / 2, abs=0.1)
+
+
 def test_broken_chips_are_not_given_until_they_are_mended() -> None:
     fault = Mishap(at=0, kind="chip", site="s0", row=0, **{"for": 500.0})
     found = replayed(jobs((10, 20, 4), (10, 20, 3)), columns(1), Conditions(faults=(fault,)))

@@ -61,6 +61,21 @@ def test_retries_are_used_up_with_growing_delays() -> None:
     pilot.check()
 
 
+def test_who_had_worked_is_tried_again_without_a_growing_delay() -> None:
+    pilot, now = Pilot(1, policy=Policy(retry_delay=1.0)), 0.0
+    pilot.submit(retries=9)
+    for attempt, worked in enumerate((10.0, 10.0, 3600.0, 3600.0, 10.0), 1):
+        run = f"job-a{attempt}-a"
+        pilot.running(run, now=now)
+        now += worked
+        pilot.tell(run, "failed", now, exit_code=1, reason="a chip failed")
+        now += 10.0
+        pilot.beat(now)
+    delays = [e.not_before - e.at for e in pilot.events(Retried)]
+    assert delays == [1.0, 2.0, 1.0, 1.0, 1.0]
+    pilot.check()
+
+
 def test_a_retry_waits_for_its_time() -> None:
     pilot = Pilot(1, policy=Policy(retry_delay=8.0))
     pilot.submit()

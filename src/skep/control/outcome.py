@@ -7,6 +7,8 @@ from skep.model.policy import Policy
 from skep.model.state import JobState, RunState
 
 MOST_DELAY = 300.0
+# A run that worked so long (s) did not fail because it cannot start: no reason to hold back.
+WORKED = 60.0
 # The shell's codes for "command not found" and "not executable": the same again would not help.
 HOPELESS = {126: "command not executable", 127: "command not found"}
 
@@ -71,11 +73,27 @@ def _after_failure(job: JobState, run: RunState, policy: Policy, now: float) -> 
         return _give_up(job, f"{what}; not tried again ({HOPELESS[run.exit_code]})", now)
     if failures > job.spec.retries:
         return _give_up(job, f"{what}; {job.spec.retries} retries are used up", now)
-    delay = min(MOST_DELAY, policy.retry_delay * 2.0 ** min(failures - 1, 16))
+    delay = min(MOST_DELAY, policy.retry_delay * 2.0 ** min(_in_a_row(job, run) - 1, 16))
     left = job.spec.retries - failures
     reason = f"{what}; tried again in {delay:g} s ({left} retries left)"
     retried = Retried(at=now, job=job.id, not_before=now + delay, failures=failures, reason=reason)
     return (retried, *_stop_unstarted(job, run, now))
+
+
+def _in_a_row(job: JobState, run: RunState) -> int:
+    """How often in a row the share has failed at once; 1 where its run had worked."""
+    count = 0
+    for other in reversed(job.runs.values()):
+        if other.share.rank == run.share.rank:
+            if other.phase != "failed" or _worked(other):
+                break
+            count += 1
+    return max(1, count)
+
+
+def _worked(run: RunState) -> bool:
+    begun, ended = run.started_at, run.ended_at
+    return begun is not None and ended is not None and ended - begun >= WORKED
 
 
 def _out_of_time(job: JobState, now: float) -> bool:

@@ -95,7 +95,7 @@ class Policy(Spec):
         default=300.0, gt=0, description="chips held at most so long until all sites are ready"
     )
     retry_delay: Seconds = Field(
-        default=1.0, ge=0, description="doubles with each failure, to 300 s"
+        default=1.0, ge=0, description="doubles with each failure at once, to 300 s"
     )
     power_margin: float = Field(default=0.02, ge=0, lt=1, description="of a site's cap, kept free")
     drained: tuple[str, ...] = Field(default=(), description="sites that take no new runs")

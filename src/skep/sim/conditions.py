@@ -71,6 +71,11 @@ class Conditions(Spec):
     checkpoint: Checkpoints | None = Field(
         default=None, description="without: what was interrupted begins again"
     )
+    exchange: Seconds = Field(
+        default=0.0,
+        description="what a share works between two exchanges with those at other sites: lost with"
+        " it while they go on",
+    )
     stragglers: Stragglers = Stragglers(nodes=0.0, slow=1.0)
     failures: tuple[Wear, ...] = ()
     faults: tuple[Mishap, ...] = ()

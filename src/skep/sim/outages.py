@@ -64,6 +64,7 @@ class Outages:
             task.advance(when)
             for live in task.runs.values():
                 if live.share.site == site:
+                    task.forget(live, when, self._replay.conditions.exchange)
                     live.started = False
             self._replay.go_on(task, when, "lost")
 

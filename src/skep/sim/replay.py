@@ -253,7 +253,7 @@ class Replay:
             return
         task = self.tasks[row]
         task.advance(when)
-        live.started = True
+        live.started, live.began = True, when
         if math.isnan(self.record.started[row]):
             self.record.started[row] = when - self.start
         self.record.site[row] = self.topology.row[live.share.site]
@@ -301,6 +301,8 @@ class Replay:
         """A run has ended: its nodes are free, and the others go on without it."""
         task = self.tasks[row]
         task.advance(when)
+        if outcome in ("failed", "lost"):
+            task.forget(task.runs[run], when, self.conditions.exchange)
         live = task.runs.pop(run)
         self.machines.release(live.pool, run)
         self.go_on(task, when, outcome)

@@ -18,6 +18,7 @@ class Live:
     rate: float
     slow: float = 1.0
     started: bool = False
+    began: float = 0.0
     stalled: int = 0  # links of it that are down
 
 
@@ -61,6 +62,15 @@ class Task:
         each = slow / rate  # s for one s of work
         self.speed = 1.0 / (each + (saving.cost / saving.every if saving else 0.0))
         return (self.need - self.done) / self.speed
+
+    def forget(self, live: Live, now: float, exchange: float) -> None:
+        """A share is gone while others go on: so is what it did since its last exchange."""
+        others = any(other.started for other in self.runs.values() if other is not live)
+        if not live.started or not others or not exchange or live.stalled:
+            return
+        alone = (now - live.began) % exchange * live.rate / live.slow
+        self.lost += min(alone, self.done) * self.chips
+        self.done -= min(alone, self.done)
 
     def fall_back(self, saving: Checkpoints | None) -> None:
         """Nobody is left who holds what was done: go back to the last checkpoint."""
