@@ -23,6 +23,7 @@ CHIP_SPEED = "SKEP_CHIP_SPEED"  # FLOP/s to which each chip is held; absent: not
 PEERS = "SKEP_PEERS"  # "site=host:port,…": where the other sites' runs accept exchange
 LISTEN = "SKEP_LISTEN"  # "host:port" where rank 0 of this run accepts exchange
 PROXY = "SKEP_PROXY"  # "host:port" of an HTTP CONNECT proxy for dialling peers; absent: direct
+RELAY = "SKEP_RELAY"  # "host:port" of a relay, for sites that cannot be dialled
 TOKEN_FILE = "SKEP_TOKEN_FILE"  # file with the job's exchange token (never the token itself)
 PROGRESS_FILE = "SKEP_PROGRESS_FILE"  # append one JSON object a line: shown and kept by skep
 CHECKPOINT_DIR = "SKEP_CHECKPOINT_DIR"  # outlives the attempts of this job at this site
@@ -52,6 +53,7 @@ class RunEnv:
     peers: Mapping[str, str] = field(default_factory=dict)
     listen: str = ""
     proxy: str = ""
+    relay: str = ""
     token_file: str = ""
     progress_file: str = ""
     checkpoint_dir: str = ""
@@ -59,7 +61,7 @@ class RunEnv:
 
     @property
     def alone(self) -> bool:
-        return not self.peers and not self.listen
+        return not self.peers and not self.listen and not self.relay
 
     def to_environ(self) -> dict[str, str]:
         """The variables to set; empty and absent values are left out."""
@@ -75,6 +77,7 @@ class RunEnv:
             PEERS: ",".join(f"{site}={address}" for site, address in self.peers.items()),
             LISTEN: self.listen,
             PROXY: self.proxy,
+            RELAY: self.relay,
             TOKEN_FILE: self.token_file,
             PROGRESS_FILE: self.progress_file,
             CHECKPOINT_DIR: self.checkpoint_dir,
@@ -99,6 +102,7 @@ def from_environ(environ: Mapping[str, str]) -> RunEnv:
         peers={site: address for site, _, address in peers},
         listen=environ.get(LISTEN, ""),
         proxy=environ.get(PROXY, ""),
+        relay=environ.get(RELAY, ""),
         token_file=environ.get(TOKEN_FILE, ""),
         progress_file=environ.get(PROGRESS_FILE, ""),
         checkpoint_dir=environ.get(CHECKPOINT_DIR, ""),

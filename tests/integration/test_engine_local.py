@@ -30,7 +30,7 @@ ENDED = {"succeeded", "failed", "stopped"}
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[LocalEngine]:
-    made = LocalEngine(Setting(SITE, tmp_path / "site", proxy="127.0.0.1:9"))
+    made = LocalEngine(Setting(SITE, tmp_path / "site", "127.0.0.1:9", "127.0.0.1:8"))
     yield made
     for report in made.poll():
         made.stop(report.run, 0.0, "the test is over")
@@ -138,9 +138,11 @@ class TestCheckpoint:
         assert ended.reason == "checkpoint: ../other leaves the job's own folder at the site"
 
 
-def test_proxy(engine: LocalEngine) -> None:
-    run(engine, order("r", "echo $SKEP_PROXY"))
-    assert text(engine, "r") == "127.0.0.1:9\n"
+def test_proxy_and_relay(engine: LocalEngine) -> None:
+    run(engine, order("r", "echo $SKEP_PROXY $SKEP_RELAY"))
+    assert text(engine, "r") == "127.0.0.1:9\n"  # of one site alone: it meets nobody
+    run(engine, order("s", "echo $SKEP_PROXY $SKEP_RELAY", span={"min": 1, "max": 2}))
+    assert text(engine, "s") == "127.0.0.1:9 127.0.0.1:8\n"
 
 
 def test_secrets_are_for_the_owner_alone(engine: LocalEngine, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from skep.train.settings import Settings
 def party():
     made = Party()
     yield made
-    for exchange in made.made:
+    for exchange in reversed(made.made):
         exchange.stop()
 
 
@@ -77,6 +77,7 @@ def garbage():
         "more without end": b"".join(pack_frame(Kind.HELLO, bytes(4000), True) for _ in range(9)),
         "a state without a greeting": b"".join(pack_message(Message(Kind.STATE, {}, bytes(99)))),
         "a greeting without proof": b"".join(pack_message(Message(Kind.HELLO, hello))),
+        "no TLS": b"".join(pack_message(Message(Kind.BEGIN, {"tls": True}))) + bytes(999),
         "half a frame": pack_frame(Kind.HELLO, b"abcdef")[:-3],
     }
 
@@ -90,6 +91,7 @@ def test_garbage_from_strangers_changes_nothing(party):
         stranger = socket.create_connection(("127.0.0.1", a.port))
         stranger.sendall(data)
         sockets.append(stranger)
+    party.wait(lambda: any("not skep's protocol" in text for text in party.texts("a")))
     party.wait(lambda: any("no TLS with it" in text for text in party.texts("a")))
     time.sleep(0.3)
     assert a.sites == ["b"]

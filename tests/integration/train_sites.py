@@ -4,20 +4,25 @@ Processes are forked from a server that has imported torch already, so that a si
 tenth of a second instead of four.
 """
 
+import asyncio
 import itertools
 import json
 import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
 import torch
 
+from skep.train.channel import Traffic
 from skep.train.exchange import Exchange
 from skep.train.outer import fresh
 from skep.train.settings import Settings
+from skep.train.tls import identity
+from skep.train.wire import Wire
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["torch", "torch.distributed", "skep.train", "numpy"])
@@ -199,3 +204,51 @@ class Party:
 
 def address(exchange):
     return f"127.0.0.1:{exchange.port}"
+
+
+class Middle(threading.Thread):
+    """Someone between two sites who sees and may change all that they say."""
+
+    def __init__(self, target, challenge=lambda message: message, tls=False):
+        super().__init__(daemon=True)
+        self.target, self.challenge = target, challenge
+        self.identity = identity() if tls else None
+        self.port, self.seen = free_port(), bytearray()
+        self.address = f"127.0.0.1:{self.port}"
+        self.listening = threading.Event()
+        self.start()
+        self.listening.wait()
+
+    def run(self):
+        asyncio.run(self._main())
+
+    async def _main(self):
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.listening.set()
+        async with server:
+            await server.serve_forever()
+
+    async def _serve(self, *client):
+        streams = await asyncio.open_connection(*self.target)
+        near, far = Wire(*client, Traffic()), Wire(*streams, Traffic())
+        await near.send(self.challenge(await far.receive()))
+        if self.identity is not None:
+            await far.send(await near.receive())  # BEGIN
+            await asyncio.gather(
+                near.secure(self.identity.server, True), far.secure(self.identity.client, False)
+            )
+            await asyncio.gather(self._messages(near, far), self._messages(far, near))
+        else:
+            await asyncio.gather(
+                self._bytes(client[0], streams[1]), self._bytes(streams[0], client[1])
+            )
+
+    async def _messages(self, source, sink):
+        while True:
+            await sink.send(await source.receive())
+
+    async def _bytes(self, reader, writer):
+        while data := await reader.read(1 << 16):
+            self.seen += data
+            writer.write(data)
+        writer.close()

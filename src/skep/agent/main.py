@@ -32,6 +32,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dir", required=True, type=Path, help="the agent's own folder")
     parser.add_argument("--token-file", type=Path, help="file that holds the site's token")
     parser.add_argument("--proxy", default="", help="host:port of a proxy for jobs to reach peers")
+    parser.add_argument("--relay", default="", help="host:port of a relay where jobs meet peers")
     return parser.parse_args(given)
 
 
@@ -49,7 +50,7 @@ def work(options: argparse.Namespace) -> int:
     """Put the agent together and run its loop."""
     site = site_of(load_pool(options.pool), options.site)
     token = read_token(options.token_file)
-    engine = load(Setting(site, options.dir, options.proxy))
+    engine = load(Setting(site, options.dir, options.proxy, options.relay))
     # The loop repeats by itself, with the state as it is then.
     client = Client(options.server, token=token, patience=0.0)
     bundles = options.dir / "bundles"

@@ -18,14 +18,16 @@ GROUP = "skep.engines"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What an engine gets to know: its site, a folder of its own, and the proxy for dialling peers.
+    """What an engine gets to know: its site, a folder of its own, and how its jobs reach others.
 
     ``proxy``: ``host:port`` of an HTTP CONNECT proxy that jobs use to reach other sites; "" none.
+    ``relay``: ``host:port`` of a relay where they meet sites that cannot be dialled; "" none.
     """
 
     site: Site
     folder: Path
     proxy: str = ""
+    relay: str = ""
 
 
 def names() -> tuple[str, ...]:

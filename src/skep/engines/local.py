@@ -43,7 +43,7 @@ class LocalEngine:
     """
 
     def __init__(self, setting: Setting) -> None:
-        self.site, self.proxy = setting.site, setting.proxy
+        self.site, self.setting = setting.site, setting
         self.folder = SiteFolder(setting.folder.resolve())
         self._guard = threading.RLock()
         self._spawned: dict[str, subprocess.Popen[bytes]] = {}
@@ -102,7 +102,7 @@ class LocalEngine:
         new = RunFolder(final.path.with_name(f".new.{order.run}"))
         new.remove()
         new.fill()
-        sheet = sheet_of(order, self.site, final, material, self.proxy, os.environ)
+        sheet = sheet_of(order, self.setting, final, material, os.environ)
         if material.token:
             _write_secret(new.token, material.token)
         if "SLURM_NTASKS" in order.spec.env:

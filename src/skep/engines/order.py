@@ -12,9 +12,9 @@ from pathlib import Path
 from skep.engines.base import Material
 from skep.engines.ending import Over
 from skep.engines.folder import RunFolder
+from skep.engines.loading import Setting
 from skep.engines.sheet import RANK_NAMES, Sheet
 from skep.model.message import Order
-from skep.model.site import Site
 from skep.runenv import RunEnv
 
 # Variables of the agent that never reach a job: skep's own, another launcher's, and secrets.
@@ -24,14 +24,14 @@ _SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "AC
 
 def sheet_of(
     order: Order,
-    site: Site,
+    setting: Setting,
     folder: RunFolder,
     material: Material,
-    proxy: str,
     environ: Mapping[str, str],
 ) -> Sheet:
     """The resolved run; raises ``Over`` where the order cannot be followed here."""
-    spec, share = order.spec, order.share
+    spec, share, site = order.spec, order.share, setting.site
+    exchange = order.site_count > 1 or spec.span.most > 1
     checkpoint = _checkpoint(order, folder)
     known = RunEnv(
         job=order.job,
@@ -42,7 +42,8 @@ def sheet_of(
         chip=share.chip,
         chips=share.chips,
         chip_speed=order.chip_speed,
-        proxy=proxy,
+        proxy=setting.proxy,
+        relay=setting.relay if exchange else "",
         token_file=str(folder.token) if material.token else "",
         progress_file=str(folder.progress),
         checkpoint_dir=str(checkpoint),
@@ -59,7 +60,7 @@ def sheet_of(
         host=site.address,
         processes={"chip": share.chips, "node": share.nodes, "site": 1}[spec.per],
         nodes=1 if spec.per == "site" else share.nodes,
-        exchange=order.site_count > 1 or spec.span.most > 1,
+        exchange=exchange,
         fenced=spec.on_site_loss != "wait",
         grace=order.grace,
         time_limit=spec.time_limit,

@@ -14,7 +14,7 @@ from skep.train.choice import DELAY_SHARE, Chosen
 from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
 from skep.train.member import Member
-from skep.train.mesh import Mesh
+from skep.train.mesh import FLUSH_S, Mesh
 from skep.train.outer import OuterState
 from skep.train.parts import Call, Local, Part
 from skep.train.settings import Settings
@@ -166,7 +166,7 @@ class Exchange:
         """Leave: what was queued is delivered, then the thread ends."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(25.0)
+            self._thread.join(2 * FLUSH_S + 5.0)
 
     # -- in the thread ----------------------------------------------------------------------
 
@@ -188,7 +188,8 @@ class Exchange:
     async def _main(self) -> None:
         self._stopping = asyncio.Event()
         try:
-            await self._mesh.start(self._settings.listen, dict(self._settings.peers))
+            chosen = self._settings
+            await self._mesh.start(chosen.listen, dict(chosen.peers), chosen.relay)
         except OSError as error:
             self._failure = error
             return

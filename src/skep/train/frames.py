@@ -36,6 +36,10 @@ class Kind(IntEnum):
     HELLO = 2
     WELCOME = 3
     REFUSED = 4
+    BEGIN = 5
+    OFFER = 6
+    MEET = 7
+    GO = 8
     BEAT = 10
     CALL = 11
     PART = 12

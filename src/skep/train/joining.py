@@ -23,6 +23,7 @@ def join(
     site: str | None = None,
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
+    relay: str | None = None,
     token: str | None = None,
     plain: str = "",
     interval: float | None = None,
@@ -41,11 +42,12 @@ def join(
     Everything comes from the run environment (``skep.runenv``); an argument wins over it. Without
     peers and without an address to listen on it only measures. Raises ``InputError``.
 
-    ``peers`` maps site names to "host:port", ``listen`` is this site's own, ``token`` the secret
-    that all share. Links are encrypted unless ``plain`` says why they need not be (at all sites
-    alike). ``interval`` (seconds) or ``interval_steps`` (local steps) fix the time between
-    rounds, which is otherwise chosen from the measured link. ``outer`` fixes the outer learning
-    rate and momentum. ``fragments`` is how many pieces of the model are exchanged in turn.
+    ``peers`` maps site names to "host:port", ``listen`` is this site's own, ``relay`` where sites
+    meet that cannot be dialled, ``token`` the secret that all share. Links are encrypted unless
+    ``plain`` says why they need not be (at all sites alike). ``interval`` (seconds) or
+    ``interval_steps`` (local steps) fix the time between rounds, which is otherwise chosen from the
+    measured link. ``outer`` fixes the outer learning rate and momentum. ``fragments`` is how many
+    pieces of the model are exchanged in turn.
     ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``on_event`` is called with one line of text, from a background thread.
@@ -61,6 +63,7 @@ def join(
         site=site,
         listen=listen,
         peers=peers,
+        relay=relay,
         token=token,
         plain=plain,
         interval=interval,

@@ -83,6 +83,27 @@ def session_key(token: bytes, server_nonce: str, client_nonce: str, direction: s
     return hmac.new(token, text.encode(), hashlib.sha256).digest()
 
 
+def relay_key(token: bytes) -> str:
+    """What a relay has to know to serve a job (hex); the token does not follow from it."""
+    return hmac.new(token, b"skep-train-2 relay", hashlib.sha256).hexdigest()
+
+
+def room_of(key: str) -> str:
+    """The name (hex) by which a relay finds the key; the key does not follow from it."""
+    return hashlib.sha256(f"skep-train-2 room {key}".encode()).hexdigest()[:32]
+
+
+def alias_of(key: str, site: str) -> str:
+    """What a relay calls a site (hex): it learns no names."""
+    return hmac.new(key.encode(), f"skep-train-2 alias {site}".encode(), "sha256").hexdigest()[:32]
+
+
+def pass_for(key: str, kind: str, nonce: str, site: str, to: str) -> str:
+    """HMAC-SHA256 (hex): ``site`` holds the key of a relay that challenged it with ``nonce``."""
+    text = "\n".join(("skep-train-2 pass", kind, nonce, site, to))
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
 def same(one: str, other: object) -> bool:
     """Compare two proofs in constant time."""
     return isinstance(other, str) and hmac.compare_digest(one.encode(), other.encode())

@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from skep.errors import DeniedError
 from skep.runenv import parse_address
 from skep.train import handshake
 from skep.train.channel import Traffic
-from skep.train.dial import dial
+from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
-from skep.train.member import Member, supersedes
+from skep.train.meeting import Meeting
+from skep.train.member import Member, relay_key, supersedes
+from skep.train.relay import Relay
 from skep.train.tls import Identity
 from skep.train.wire import Wire
 
+T = TypeVar("T")
+STRANGER = "an incoming connection"
 BACKOFF_S = (0.1, 3.0)
 # A peer that starts a little later is no news: told once the pause has grown so many times.
 PATIENT = 8
@@ -57,6 +61,9 @@ class Mesh:
     ) -> None:
         self.me, self._proxy = me, proxy
         self._credentials = Credentials(me, token, None, limit, self._admit)
+        self._relay = Relay([relay_key(token)])
+        self._meeting: Meeting | None = None
+        self._cut_off = False  # there may be sites with which only a relay connects
         self._listener = listener
         self.traffic = Traffic()
         self.peers: dict[str, Peer] = {}
@@ -72,14 +79,23 @@ class Mesh:
         """Links are encrypted, with this at our ends. To be called before ``start``."""
         self._credentials = replace(self._credentials, identity=identity)
 
-    async def start(self, listen: str, addresses: dict[str, str]) -> None:
-        """Listen and dial. Raises ``OSError`` when the address cannot be listened on."""
+    async def start(self, listen: str, addresses: dict[str, str], relay: str = "") -> None:
+        """Listen and dial. Raises ``OSError`` when the address cannot be listened on.
+
+        Who cannot be dialled is met at ``relay`` and at each site that can be.
+        """
+        self._meeting = Meeting(
+            self.me.site, self._credentials.token, self._proxy, bool(listen), self, self.traffic
+        )
+        self._cut_off = not listen
         if listen:
             host, port = parse_address(listen)
             self._server = await asyncio.start_server(self._accept, host, port)
+        if relay:
+            self._meeting.at(relay, configured=True)
         for site, address in addresses.items():
             self.learn(site, address)
-        self._spawn(self._watch())
+        self.spawn(self._watch())
 
     def learn(self, site: str, address: str) -> None:
         """Dial ``site`` at ``address`` from now on, unless it already is dialled somewhere."""
@@ -87,7 +103,7 @@ class Mesh:
             return
         parse_address(address)
         self._addresses[site] = address
-        self._spawn(self._keep_dialling(site, address))
+        self.spawn(self._keep_dialling(site, address))
 
     def send(self, site: str, message: Message) -> None:
         """Queue a message; it is lost when the site is not connected."""
@@ -113,6 +129,7 @@ class Mesh:
                 await asyncio.gather(*(self._leave(peer) for peer in peers))
         if self._server is not None:
             self._server.close()
+        await self._relay.drain(FLUSH_S)  # others may still be about their last round
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -122,7 +139,8 @@ class Mesh:
         self._put(peer, Message(Kind.LEAVE))
         await peer.wire.close_flushed()
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Do this in the background, until ``stop``."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -141,18 +159,46 @@ class Mesh:
 
     # -- connecting -------------------------------------------------------------------------
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, *streams: *Streams) -> None:
         if self._strangers >= STRANGERS:
-            writer.close()
-            return
-        wire = Wire(reader, writer, self.traffic)
+            streams[1].close()
+        else:
+            self.spawn(self.called(streams))
+
+    async def called(self, streams: Streams) -> None:
+        """Someone has connected, who may be anyone."""
+        wire = Wire(*streams, self.traffic)
         self._strangers += 1
         try:
-            member = await self._shake(handshake.answer, wire, "an incoming connection")
+            caller = await self._shake(
+                handshake.challenge(wire, self._credentials.identity is not None), wire, STRANGER
+            )
+            relayed = caller is not None and caller.request.kind in (Kind.OFFER, Kind.MEET)
+            member = None
+            if caller is not None and not relayed:
+                answered = handshake.answer(wire, self._credentials, caller)
+                member = await self._shake(answered, wire, STRANGER)
         finally:
             self._strangers -= 1
         if member is not None:
             await self._serve(Peer(member, wire, dialler=member.site))
+        elif caller is not None and relayed:
+            await self._shake(self._relay.serve(streams, wire, caller), wire, STRANGER)
+            wire.close()
+
+    async def met(self, streams: Streams, relay: str) -> None:
+        """A relay has paired this site with another, which waits there to be greeted."""
+        await self._greet(streams, "someone at a relay", relay)
+
+    async def _greet(self, streams: Streams, who: str, relay: str = "") -> bool:
+        wire = Wire(*streams, self.traffic)
+        member = await self._shake(handshake.greet(wire, self._credentials), wire, who)
+        if member is not None:
+            if relay:
+                way = f"{member.site} is met through the relay at {relay}"
+                self.tell(f"way to {member.site}", way)
+            await self._serve(Peer(member, wire, dialler=self.me.site))
+        return member is not None
 
     async def _keep_dialling(self, site: str, address: str) -> None:
         pause = BACKOFF_S[0]
@@ -169,23 +215,19 @@ class Mesh:
             streams = await dial(address, self._proxy)
         except OSError as error:
             if lasting:
-                self._tell(site, f"{site} at {address} is not reachable yet: {error}")
+                self._cut_off = True
+                self._find_relays()
+                self.tell(site, f"{site} at {address} is not reachable yet: {error}")
             return False
-        wire = Wire(*streams, self.traffic)
-        member = await self._shake(handshake.greet, wire, site)
-        if member is not None:
-            await self._serve(Peer(member, wire, dialler=self.me.site))
-        return member is not None
+        return await self._greet(streams, site)
 
-    async def _shake(
-        self, shake: Callable[[Wire, Credentials], Awaitable[Member]], wire: Wire, who: str
-    ) -> Member | None:
+    async def _shake(self, shake: Awaitable[T], wire: Wire, who: str) -> T | None:
         try:
-            return await shake(wire, self._credentials)
+            return await shake
         except DeniedError as error:
-            self._tell(who, str(error))
+            self.tell(who, str(error))
         except FrameError as error:
-            self._tell(who, f"{who} refused: {error}")
+            self.tell(who, f"{who} refused: {error}")
         except (OSError, EOFError, TimeoutError):
             pass
         wire.abort()
@@ -201,12 +243,27 @@ class Mesh:
             return f"{member.site} trains a model of other shapes"
         return ""
 
-    def _tell(self, who: str, text: str) -> None:
+    def connected(self) -> list[str]:
+        """The sites that are connected now."""
+        return list(self.peers)
+
+    def dialled(self) -> list[str]:
+        """The sites of which an address is known."""
+        return list(self._addresses)
+
+    def tell(self, who: str, text: str) -> None:
+        """An event, unless the last one about the same was alike."""
         if self._told.get(who) != text:
             self._told[who] = text
             self._listener.event(text)
 
     # -- connected --------------------------------------------------------------------------
+
+    def _find_relays(self) -> None:
+        """Where sites cannot be reached those that can be are asked to relay."""
+        if self._cut_off and self._meeting is not None:
+            for site in self.peers.keys() & self._addresses.keys():
+                self._meeting.at(self._addresses[site])
 
     def _takes_over(self, new: Peer) -> bool:
         """Whether ``new`` replaces the connection to the same site, alike at both ends."""
@@ -223,7 +280,7 @@ class Mesh:
         old = self.peers.get(member.site)
         self.peers[member.site] = peer
         self._newest[member.site] = member.run
-        self._spawn(self._pump(peer))
+        self.spawn(self._pump(peer))
         self._told.pop(member.site, None)
         if old is not None:
             old.wire.abort()
@@ -234,6 +291,7 @@ class Mesh:
         self._listener.joined(member)
         if member.listen:
             self.learn(member.site, member.listen)
+        self._find_relays()
         await self._read(peer)
 
     async def _read(self, peer: Peer) -> None:

@@ -29,6 +29,7 @@ class Settings:
     listen: str = ""
     peers: Mapping[str, str] = field(default_factory=dict)
     proxy: str = ""
+    relay: str = ""
     token: bytes = b""
     plain: str = ""  # why links are not encrypted; empty: they are
     progress_file: str = ""
@@ -43,7 +44,7 @@ class Settings:
 
     @property
     def alone(self) -> bool:
-        return not self.peers and not self.listen
+        return not self.peers and not self.listen and not self.relay
 
 
 def settings(
@@ -53,6 +54,7 @@ def settings(
     site: str | None = None,
     listen: str | None = None,
     peers: Mapping[str, str] | None = None,
+    relay: str | None = None,
     token: str | None = None,
     plain: str = "",
     interval: float | None = None,
@@ -76,6 +78,7 @@ def settings(
         listen=_address("listen", listen if listen is not None else env.listen),
         peers=_peers(peers if peers is not None else env.peers, name),
         proxy=_address("proxy", env.proxy),
+        relay=_address("relay", relay if relay is not None else env.relay),
         token=_token(token, env),
         plain=_reason("plain", plain),
         progress_file=env.progress_file,
