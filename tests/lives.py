@@ -11,6 +11,7 @@ import numpy as np
 from skep.model.job import Elastic, Job, Span
 from skep.model.policy import Maintenance, Policy, Queue
 from skep.model.snapshot import Held, HeldShare, Holder, Snapshot
+from skep.scheduler.blocks import packed
 from tests.worlds import NAMES, NOW, worlds
 
 LENGTHS = (60.0, 600.0, 3600.0, np.inf)
@@ -20,6 +21,7 @@ LENGTHS = (60.0, 600.0, 3600.0, np.inf)
 def holders(draw: st.DrawFn, snapshot: Snapshot) -> tuple[list[Holder], Snapshot]:
     """Every chip that is not free is held by a run with an end, a priority and a past."""
     found, number = [], 0
+    blocks = [packed(*sizes) for sizes in block_sizes(snapshot)]
     pools, pue = snapshot.pools, snapshot.sites.pue
     for row in range(len(pools.kind)):
         left = int(pools.chips[row] - pools.free[row])
@@ -45,13 +47,42 @@ def holders(draw: st.DrawFn, snapshot: Snapshot) -> tuple[list[Holder], Snapshot
                     priority=draw(st.integers(-2, 2)),
                     began=NOW - draw(st.sampled_from([10.0, 1000.0])),
                     end=NOW + draw(st.sampled_from([1.0, 100.0, 100.0, 2000.0, 9000.0])),
-                    shares=(HeldShare(f"r{number}-a1", row, chips, watts * chips, 0, False),),
+                    shares=(
+                        HeldShare(
+                            f"r{number}-a1",
+                            row,
+                            chips,
+                            watts * chips,
+                            0,
+                            stopping=False,
+                            parts=lie(draw, blocks[row], chips),
+                        ),
+                    ),
                     loose=draw(st.sampled_from([True, True, True, False])),
                 )
             )
-    return found, replace(
-        snapshot, running=tuple(columns(found, row) for row in range(len(pools.kind)))
-    )
+    running = tuple(columns(found, row) for row in range(len(pools.kind)))
+    first = np.cumsum([0, *map(len, blocks)])
+    free = np.array([here for pool in blocks for here in pool], dtype=np.int64)
+    pools = replace(pools, first_block=first, block_free=free)
+    return found, replace(snapshot, running=running, pools=pools)
+
+
+def block_sizes(snapshot: Snapshot) -> list[tuple[int, int]]:
+    pools = snapshot.pools
+    return list(zip(pools.chips.tolist(), pools.block_chips.tolist(), strict=True))
+
+
+def lie(draw: st.DrawFn, free: list[int], chips: int) -> tuple[tuple[int, int], ...]:
+    """In which blocks a run lies, wherever there is room; taken from ``free``."""
+    parts = []
+    for block in draw(st.permutations(range(len(free)))):
+        some = min(chips, free[block])
+        if some:
+            parts.append((block, some))
+            free[block] -= some
+            chips -= some
+    return tuple(sorted(parts))
 
 
 def columns(found: list[Holder], row: int) -> Held:

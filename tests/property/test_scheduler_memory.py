@@ -181,6 +181,8 @@ def test_a_memory_changes_nothing_about_promises(
     policy = policy.model_copy(update={"preemption": False, "maintenance": ()})
     queues = tuple(q.model_copy(update={"preempt": False}) for q in policy.queues)
     policy = policy.model_copy(update={"queues": queues})
+    pools = replace(snapshot.pools, first_block=None, block_free=None)
+    snapshot = replace(snapshot, pools=pools)
     story = Story(snapshot, policy, list(snapshot.shapes), {w.job: w for w in snapshot.waiting})
     known = list(snapshot.waiting)
     story.decide_alike()

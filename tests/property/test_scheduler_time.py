@@ -11,10 +11,10 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given, settings
 
-from skep.model.job import Job
+from skep.model.job import Job, Span
 from skep.model.placement import Share
 from skep.model.policy import Policy, Queue
-from skep.model.snapshot import HeldShare, Holder, Plan, Preemption, Snapshot
+from skep.model.snapshot import HeldShare, Holder, Plan, Preemption, Reservation, Snapshot
 from skep.scheduler import schedule
 from tests.lives import columns, lives, policies
 from tests.worlds import NOW
@@ -88,6 +88,30 @@ def check_promises(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
         assert all(then.free[pool] >= 0 for pool in touched), promise
         assert all(then.watts[s.site] >= -1e-5 for s in promise.shares), promise
         assert promise.start > NOW
+        check_block(snapshot, plan, promise)
+
+
+def check_block(snapshot: Snapshot, plan: Plan, promise: Reservation) -> None:
+    """What is promised in one block is free there then, whatever was placed in it."""
+    waiting = next(w for w in snapshot.waiting if w.job == promise.job)
+    if waiting.repair or snapshot.shapes[waiting.shape].within != "block":
+        return
+    (share,) = promise.shares
+    ((block, chips),) = share.in_blocks
+    assert chips == share.chips
+    pools = snapshot.pools
+    at = snapshot.sites.names.index(share.site)
+    (row,) = np.flatnonzero((pools.site == at) & (pools.index == share.pool))
+    assert pools.first_block is not None
+    assert pools.block_free is not None
+    ended = [h.shares[0].parts for h in snapshot.running[row].holder if h.end <= promise.start]
+    free = int(pools.block_free[pools.first_block[row] + block])
+    free += sum(n for parts in ended for b, n in parts if b == block)
+    lasting = [p for p in plan.placements if NOW + length_of(snapshot, p.job) > promise.start]
+    others = [o for o in plan.reservations if o.start <= promise.start < o.end and o is not promise]
+    taken = [s for decision in (*lasting, *others) for s in decision.shares]
+    here = [s.in_blocks for s in taken if (s.site, s.pool) == (share.site, share.pool)]
+    assert free - sum(n for parts in here for b, n in parts if b == block) >= chips
 
 
 def check_windows(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
@@ -241,6 +265,14 @@ def test_what_is_placed_now_leaves_what_is_promised_and_kept(
 
 @settings(deadline=None, max_examples=150)
 @given(lives(), policies())
+def test_what_is_promised_in_one_block_is_left_there(snapshot: Snapshot, policy: Policy) -> None:
+    inside = {"within": "block", "span": Span(), "elastic": None, "spread": None}
+    shapes = tuple(replace(shape, **inside) for shape in snapshot.shapes)
+    check(replace(snapshot, shapes=shapes), policy)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lives(), policies())
 def test_one_job_alone_takes_from_whom_it_may_and_from_nobody_else(
     snapshot: Snapshot, policy: Policy
 ) -> None:
@@ -305,7 +337,7 @@ def followed(snapshot: Snapshot, policy: Policy, plan: Plan, now: float) -> Snap
     gone = {p.job for p in plan.placements}
     return replace(
         snapshot,
-        pools=replace(pools, free=pools.chips - held),
+        pools=replace(pools, free=pools.chips - held, first_block=None, block_free=None),
         sites=replace(snapshot.sites, power_drawn=snapshot.sites.power_drawn - before + watts),
         running=tuple(columns(found, row) for row in range(len(pools.kind))),
         waiting=tuple(w for w in snapshot.waiting if w.job not in gone),

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skep.model.job import ChipRequest, Exchange, Worth
+from skep.model.job import ChipRequest, Exchange, Job, Worth
 from skep.model.policy import Policy
-from skep.model.snapshot import Plan, Refusal, Snapshot
+from skep.model.snapshot import Held, HeldShare, Holder, Plan, Refusal, Snapshot
 from skep.scheduler import schedule
 from skep.scheduler.blocks import pick
 from tests.builders import job, pool, site, world
@@ -180,3 +180,30 @@ def test_as_good_as_others_in_whole_nodes_is_rounded_up_to_them() -> None:
     asked = [ChipRequest(count=5, as_good_as=worth, kinds=("old",))]
     rows = site("ash", pool(16, "old", node=4, speed=1.0), pool(8, "new", speed=1.5))
     assert shares_of(world(rows, jobs=[job(asked, per="node")])) == [("ash", "old", 8)]
+
+
+def test_a_job_within_one_block_is_promised_the_block_that_comes_free_first() -> None:
+    """Chips enough come free sooner, but in two blocks; a long job leaves the promised one."""
+    runs = [("a", 2, ((0, 2),), 100.0), ("b", 2, ((1, 2),), 100.0), ("c", 2, ((1, 2),), 300.0)]
+    holders = [
+        Holder(
+            job=name,
+            spec=Job(name=name, run="x"),
+            priority=0,
+            began=0.0,
+            end=1000.0 + left,
+            shares=(HeldShare(f"{name}-a1", 0, chips, 0.0, 0, stopping=False, parts=parts),),
+        )
+        for name, chips, parts, left in runs
+    ]
+    column = np.array([h.end for h in holders])
+    none, ones = np.zeros(3), np.ones(3, dtype=np.int64)
+    held = Held(column, 2 * ones, none, 0 * ones, none, none, none, none + 1, 0 * ones,
+                tuple(holders), lowest=0.0)  # fmt: skip
+    large = job(4, shape={"within": "block", "length": 50.0})
+    long = job(1, shape={"length": 5000.0}, job="long", submitted_at=9.0)
+    snapshot = world(site("ash", pool(8, block=4, free=2)), jobs=[large, long])
+    plan = plan_of(replace(in_blocks(snapshot, 2, 0), running=(held,)))
+    (promise,) = plan.reservations
+    assert (promise.start, promise.shares[0].in_blocks) == (1100.0, ((0, 4),))
+    assert [p.job for p in plan.placements] == []  # all that is free now lies in that block

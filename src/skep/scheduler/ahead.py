@@ -91,7 +91,9 @@ class Ahead:
         promised = keep(self.timeline, job, slot)
         self.slots[job.job] = replace(slot, told=promised)
         self.closed = self.board.policy.backfill == "none"
-        self._kinds |= kinds_of(self.board.kinds, shape)
+        lies = {self.board.columns(slot.ask.kind).kinds[row] for row in slot.choice.rows.tolist()}
+        # The chips that it may have instead are the next one's; but nobody is promised for ever.
+        self._kinds |= lies if lies - self._kinds else kinds_of(self.board.kinds, shape)
         self.reservations.append(promised)
         self.blocked.append(Blocked(job, shape, slot.start))
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from skep.model.snapshot import Ints, Pools
@@ -39,10 +41,13 @@ class Blocks:
         """The most chips free in one block of ``pool``."""
         return max(self.of(pool), default=0)
 
-    def take(self, pool: int, chips: int) -> Parts:
-        """Take ``chips`` from the blocks of ``pool``; in which blocks they lie."""
+    def take(self, pool: int, chips: int, most: Mapping[int, int] | None = None) -> Parts:
+        """Take ``chips`` from the blocks of ``pool``; in which blocks they lie.
+
+        ``most``: no more than so many from these blocks.
+        """
         free = self.of(pool)
-        parts = pick(free, chips)
+        parts = pick(limited(free, most) if most else free, chips)
         for block, count in parts:
             free[block] -= count
         return parts
@@ -74,6 +79,14 @@ class Blocks:
     def restore(self, copy: dict[int, list[int]]) -> None:
         """Be as when ``copy`` was made."""
         self._free = copy
+
+
+def limited(free: list[int], most: Mapping[int, int]) -> list[int]:
+    """``free`` chips per block, of some blocks no more than ``most``."""
+    seen = list(free)
+    for block, limit in most.items():
+        seen[block] = max(0, min(seen[block], limit))
+    return seen
 
 
 def packed(chips: int, size: int) -> list[int]:

@@ -71,7 +71,7 @@ def _given(board: Board, ledger: Ledger, job: Waiting, shape: Shape, kept: Kept)
             continue
         free = ledger.free_for(ask.length, columns.pool_site)[columns.rows[choice.rows]]
         if ask.in_block:
-            free = np.minimum(free, ledger.largest[columns.rows[choice.rows]])
+            free = np.minimum(free, ledger.largest_for(ask.length)[columns.rows[choice.rows]])
         bears = ledger.headroom_for(ask.length)[columns.site[choice.rows]]
         power = columns.watts[choice.rows] * choice.chips
         if (free >= choice.chips).all() and (bears + 5e-7 >= power).all():

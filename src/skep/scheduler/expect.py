@@ -63,7 +63,12 @@ def _copy(timeline: Timeline) -> Timeline:
     """The same future with a ledger of its own."""
     ledger = timeline.ledger
     own = [
-        replace(found, free=found.free.copy(), headroom=found.headroom.copy())
+        replace(
+            found,
+            free=found.free.copy(),
+            headroom=found.headroom.copy(),
+            block=None if found.block is None else replace(found.block),
+        )
         for found in ledger.promises
     ]
     return Timeline(timeline.board, replace(ledger, promises=own), lambda: timeline.releases)

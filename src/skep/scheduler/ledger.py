@@ -11,7 +11,7 @@ import numpy as np
 
 from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Ints, Pools, Rates, Snapshot
-from skep.scheduler.blocks import Blocks, Parts, largest_per_pool
+from skep.scheduler.blocks import Blocks, Parts, largest_per_pool, limited
 from skep.scheduler.fair import Tree
 from skep.scheduler.limits import Limits
 from skep.scheduler.promise import Promise, Window, shut_sites, windows_of
@@ -28,7 +28,7 @@ class Mark:
     used: list[int]
     held: dict[str, float]
     placed: int
-    promised: list[tuple[Ints, Floats]]
+    promised: list[tuple[Ints, Floats, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,33 @@ class Ledger:
         free = self.free
         for promise in self.pressing(length):
             free = np.minimum(free, promise.free)
+        for pool in self._promised_in(length):
+            here = limited(self.blocks.of(pool), self.most_of_blocks(pool, length))
+            free[pool] = min(int(free[pool]), sum(here))
         shut = shut_sites(self.windows, len(self.headroom), self.at, self.at + length)
         return free if shut is None else np.where(shut[pool_site], 0, free)
+
+    def largest_for(self, length: float) -> Ints:
+        """The most chips free in one block per pool, for ``length`` s, beside what is promised."""
+        largest = self.largest
+        for pool in self._promised_in(length):
+            here = limited(self.blocks.of(pool), self.most_of_blocks(pool, length))
+            largest = largest.copy() if largest is self.largest else largest
+            largest[pool] = min(int(largest[pool]), max(here, default=0))
+        return largest
+
+    def _promised_in(self, length: float) -> set[int]:
+        """Pools of which some block is promised to somebody, within so many s."""
+        return {p.block.pool for p in self.pressing(length) if p.block is not None}
+
+    def most_of_blocks(self, pool: int, length: float) -> dict[int, int]:
+        """What may be taken of blocks that are promised to others, for ``length`` s."""
+        most: dict[int, int] = {}
+        for promise in self.pressing(length):
+            if promise.block is not None and promise.block.pool == pool:
+                block, spare = promise.block.block, promise.block.spare
+                most[block] = min(most.get(block, spare), spare)
+        return most
 
     def headroom_for(self, length: float) -> Floats:
         """W free per site for ``length`` s from now on, beside what is promised."""
@@ -111,14 +136,23 @@ class Ledger:
 
         ``length``: for how many s.
         """
-        parts = self.blocks.take(pool, chips)
+        parts = self.blocks.take(pool, chips, self.most_of_blocks(pool, length))
         self._less(pool, site, chips, power, length)
+        self._less_of_blocks(pool, parts, length)
         return parts
+
+    def _less_of_blocks(self, pool: int, parts: Parts, length: float) -> None:
+        for promise in self.pressing(length):
+            if promise.block is not None and promise.block.pool == pool:
+                mine = (chips for block, chips in parts if block == promise.block.block)
+                promise.block.spare -= sum(mine)
 
     def take_often(
         self, pool: int, site: int, chips: int, times: int, power: float, length: float
     ) -> list[tuple[Parts, int]]:
         """As ``take``, for ``times`` equal jobs; ``power`` (W) is that of one chip."""
+        if self.most_of_blocks(pool, length):
+            return [(self.take(pool, site, chips, power * chips, length), 1) for _ in range(times)]
         answer = self.blocks.take_often(pool, chips, times)
         self._less(pool, site, times * chips, power * (times * chips), length)
         return answer
@@ -184,7 +218,10 @@ class Ledger:
             self.limits.used(),
             self.tree.copy(),
             len(self.placed),
-            [(promise.free.copy(), promise.headroom.copy()) for promise in self.promises],
+            [
+                (p.free.copy(), p.headroom.copy(), 0 if p.block is None else p.block.spare)
+                for p in self.promises
+            ],
         )
 
     def back(self, mark: Mark) -> None:
@@ -194,8 +231,10 @@ class Ledger:
         self.limits.restore(mark.used)
         self.tree.restore(mark.held)
         del self.placed[mark.placed :]
-        for promise, (free, headroom) in zip(self.promises, mark.promised, strict=True):
+        for promise, (free, headroom, spare) in zip(self.promises, mark.promised, strict=True):
             promise.free[:], promise.headroom[:] = free, headroom
+            if promise.block is not None:
+                promise.block.spare = spare
         self.touched.append(-1)
 
     def keep(self, job: str, pools: Ints, sites: Ints) -> None:

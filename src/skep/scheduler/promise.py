@@ -22,6 +22,23 @@ class Window:
     reason: str
 
 
+@dataclass(slots=True)
+class InBlock:
+    """Where a promise lies in one block: of its ``pool``, with ``chips``.
+
+    ``spare`` is what others may have of the block at the promise's start; it falls as they do.
+    """
+
+    pool: int
+    block: int
+    chips: int
+    spare: int
+
+    def same(self, other: InBlock) -> bool:
+        """Whether both are of one block."""
+        return (self.pool, self.block) == (other.pool, other.block)
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """From ``start`` to ``end``: ``chips`` of ``pools`` and ``power`` (W) of ``sites`` are taken.
@@ -39,6 +56,7 @@ class Promise:
     power: Floats
     free: Ints
     headroom: Floats
+    block: InBlock | None = None
 
 
 def windows_of(policy: Policy, names: Iterable[str], now: float) -> list[Window]:

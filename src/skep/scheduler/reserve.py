@@ -37,6 +37,7 @@ class Slot:
     ask: Ask
     choice: Choice
     told: Reservation | None = None
+    block: int | None = None  # in which all of it lies
 
 
 def earliest(timeline: Timeline, job: Waiting, shape: Shape) -> Slot | None:
@@ -69,13 +70,33 @@ def as_before(timeline: Timeline, job: Waiting, shape: Shape, known: Slot) -> Sl
 
 def _at(timeline: Timeline, job: Waiting, shape: Shape, when: float) -> Slot | None:
     end = when + shape.length
-    found = fit(timeline.board, timeline.during(when, end), job, _at_least(shape))
-    return None if found is None else Slot(when, end, *found)
+    view = timeline.during(when, end)
+    if shape.within == "block":
+        least = min(ask.least for ask in asks_of(job, shape, timeline.board, timeline.ledger))
+        pools = np.arange(len(view.free))
+        view = timeline.within_blocks(view, pools, least, when, end)
+    found = fit(timeline.board, view, job, _at_least(shape))
+    if found is None:
+        return None
+    return Slot(when, end, *found, block=_block(timeline, when, *found))
+
+
+def _block(timeline: Timeline, when: float, ask: Ask, choice: Choice) -> int | None:
+    """The fullest block that holds the whole choice then; None for one that need not lie so."""
+    pool, chips = int(timeline.board.columns(ask.kind).rows[choice.rows[0]]), int(choice.chips[0])
+    free = timeline.in_blocks(pool, when) if ask.in_block else None
+    holds = [(here, block) for block, here in enumerate(free or ()) if here >= chips]
+    return min(holds)[1] if holds else None
 
 
 def still_there(timeline: Timeline, slot: Slot) -> bool:
     """Whether the chips of ``slot`` are free then, as they were."""
     view = timeline.during(slot.start, slot.end)
+    if slot.block is not None:
+        pool = int(timeline.board.columns(slot.ask.kind).rows[slot.choice.rows[0]])
+        free = timeline.in_blocks(pool, slot.start)
+        if free is None or free[slot.block] < int(slot.choice.chips[0]):
+            return False
     columns = timeline.board.columns(slot.ask.kind)
     rooms = room(timeline.board, view, replace(slot.ask, worth=""))
     return bool((rooms[slot.choice.rows] >= slot.choice.chips).all()) and len(columns.rows) > 0
@@ -87,13 +108,16 @@ def keep(timeline: Timeline, job: Waiting, slot: Slot) -> Reservation:
     columns = board.columns(slot.ask.kind)
     power = columns.watts[choice.rows] * choice.chips
     pools = columns.rows[choice.rows]
-    timeline.promise(job.job, slot.start, slot.end, pools, choice.chips, power)
+    timeline.promise(job.job, slot.start, slot.end, pools, choice.chips, power, slot.block)
     return slot.told or reservation(board, job, slot)
 
 
 def reservation(board: Board, job: Waiting, slot: Slot) -> Reservation:
     """The slot in words and shares."""
     shares = shares_of(board, slot.ask, slot.choice)
+    if slot.block is not None:
+        parts = ((slot.block, shares[0].chips),)
+        shares = tuple(share.model_copy(update={"in_blocks": parts}) for share in shares)
     where = ", ".join(f"{s.chips} {s.chip} at {s.site}" for s in shares[:3])
     more = f" and {len(shares) - 3} other sites" if len(shares) > 3 else ""
     reason = f"{clock(slot.start)}, when {where}{more} are expected to be free"

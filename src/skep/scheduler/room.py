@@ -47,7 +47,7 @@ def free_in_nodes(columns: Columns, ledger: Ledger, ask: Ask) -> Ints:
     """Free chips per row: in one block, in whole nodes, no more than may be at one site."""
     free = ledger.free_for(ask.length, columns.pool_site)[columns.rows]
     if ask.in_block:
-        free = np.minimum(free, ledger.largest[columns.rows])
+        free = np.minimum(free, ledger.largest_for(ask.length)[columns.rows])
     if ask.spread is not None:
         free = np.minimum(free, ask.spread)
     return _whole(columns, free, ask)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from skep.model.snapshot import Bools, Floats, Held, Ints
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.promise import Promise, shut_sites
+from skep.scheduler.promise import InBlock, Promise, shut_sites
 
 # Work that never ends is taken to last so long, in s: some thirty years.
 FOREVER = 1e9
@@ -48,10 +48,25 @@ class Timeline:
                 self._promise("", start, window.end, none, where, none, np.array([lower]))
 
     def promise(
-        self, job: str, start: float, end: float, pools: Ints, chips: Ints, power: Floats
+        self,
+        job: str,
+        start: float,
+        end: float,
+        pools: Ints,
+        chips: Ints,
+        power: Floats,
+        block: int | None = None,
     ) -> None:
-        """Keep these chips and this power (W) from ``start`` to ``end``, against everybody."""
-        self._promise(job, start, end, pools, self._sites[pools], chips, power)
+        """Keep these chips and this power (W) from ``start`` to ``end``, against everybody.
+
+        With a ``block`` they are all to lie in that one of the only pool.
+        """
+        within = None
+        if block is not None:
+            pool, count = int(pools[0]), int(chips[0])
+            free = self.in_blocks(pool, start)
+            within = InBlock(pool, block, count, free[block] - count if free else 0)
+        self._promise(job, start, end, pools, self._sites[pools], chips, power, within)
 
     def _promise(
         self,
@@ -62,15 +77,18 @@ class Timeline:
         sites: Ints,
         chips: Ints,
         power: Floats,
+        block: InBlock | None = None,
     ) -> None:
         free, headroom = self._beside(start)
-        new = Promise(job, start, end, pools, sites, chips, power, free, headroom)
+        new = Promise(job, start, end, pools, sites, chips, power, free, headroom, block)
         free[pools] -= chips
         np.subtract.at(headroom, sites, power)
         for other in self.ledger.promises:
             if start <= other.start < end:  # it has to bear the new one too
                 other.free[pools] -= chips
                 np.subtract.at(other.headroom, sites, power)
+                if block is not None and other.block is not None and other.block.same(block):
+                    other.block.spare -= block.chips
         self.ledger.promises.append(new)
 
     def promise_apart(
@@ -103,6 +121,44 @@ class Timeline:
         if shut is not None:
             free = np.where(shut[self._sites], 0, free)
         return self.bare(np.maximum(free, 0), headroom)
+
+    def within_blocks(
+        self, view: Ledger, pools: Ints, least: int, start: float, end: float
+    ) -> Ledger:
+        """``view``, which is of ``start`` to ``end``, with what ``pools`` have in one block then.
+
+        Where it is not known in which blocks runs lie, as much as can be.
+        """
+        largest = view.largest.copy()
+        for pool in pools[view.free[pools] >= least].tolist():
+            free = self.in_blocks(pool, start)
+            if free is None:
+                continue
+            for promise in self.ledger.promises:
+                inside = promise.block
+                if inside is not None and inside.pool == pool and start < promise.start < end:
+                    free[inside.block] = min(free[inside.block], inside.spare)
+            largest[pool] = min(int(largest[pool]), max(free, default=0))
+        return replace(view, largest=largest)
+
+    def in_blocks(self, pool: int, when: float) -> list[int] | None:
+        """Chips free in each block of ``pool`` at ``when``, beside what is promised in blocks.
+
+        None where it is not known in which blocks its runs lie.
+        """
+        base, free = self._releases, list(self.ledger.blocks.of(pool))
+        if base is not None:
+            known = base.blocks(pool, self.board.snapshot.running[pool])
+            if known is None:
+                return None
+            ends, blocks, chips = known
+            back = np.bincount(blocks[ends <= when], chips[ends <= when], len(free))
+            free = [here + int(more) for here, more in zip(free, back.tolist(), strict=True)]
+        for promise in self.ledger.promises:
+            inside = promise.block
+            if inside is not None and inside.pool == pool and promise.start <= when < promise.end:
+                free[inside.block] -= inside.chips
+        return free
 
     def bare(self, free: Ints, headroom: Floats) -> Ledger:
         """A ledger of so much, with nothing promised, in as few blocks as can be."""
@@ -211,6 +267,7 @@ class Releases:
     chips: Ints
     watts: Floats
     _ends: dict[bytes, Floats] = field(default_factory=dict)
+    _blocks: dict[int, tuple[Floats, Ints, Ints] | None] = field(default_factory=dict)
 
     def ends(self, pools: Ints) -> Floats:
         """The times at which something ends in ``pools``; sorted."""
@@ -220,6 +277,27 @@ class Releases:
             times = np.unique(np.concatenate([np.empty(0), *parts]))
             self._ends[key] = times[times < self.origin + FOREVER]
         return self._ends[key]
+
+    def blocks(self, pool: int, held: Held) -> tuple[Floats, Ints, Ints] | None:
+        """End, block and chips of each part of the runs of ``pool``; None where one is not known.
+
+        ``held`` are the runs.
+        """
+        if pool not in self._blocks:
+            shares = [(h.end, s) for h in held.holder for s in h.shares if s.row == pool]
+            table = [(end, block, n) for end, s in shares for block, n in s.parts]
+            known = sum(s.chips for _, s in shares) == sum(n for _, _, n in table)
+            ends, blocks, chips = zip(*table, strict=True) if table else ((), (), ())
+            self._blocks[pool] = (
+                (
+                    np.array(ends, dtype=np.float64),
+                    np.array(blocks, dtype=np.int64),
+                    np.array(chips, dtype=np.int64),
+                )
+                if known
+                else None
+            )
+        return self._blocks[pool]
 
     @classmethod
     def of(cls, running: Sequence[Held], now: float) -> Releases:
