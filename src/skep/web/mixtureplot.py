@@ -30,8 +30,8 @@ def mixture_picture(plan: Mixture, path: Path) -> None:
                 label = f"{one.part.site}: {one.part.chip.kind}" if name == "chips" else None
                 colour = COLOURS[place % len(COLOURS)]
                 axes.barh(lines[name], part, left=left[name], color=colour, height=0.6, label=label)
-                if part > 9:
-                    text = amount(values[place], units[name]).strip()
+                text = amount(values[place], units[name]).strip()
+                if part > 1.1 * len(text):
                     axes.text(left[name] + part / 2, lines[name], text, ha="center", va="center",
                               color="white", fontsize=8.5)  # fmt: skip
                 left[name] += part
