@@ -1,6 +1,7 @@
 """One model over slow links: skep.train beside torch DDP, torchft and hivemind, in one go.
 
-    python benchmarks/train.py [--only NAMES] [--rates 100,10,1] [--steps N] [--json FILE]
+    python benchmarks/train.py [--parts links,loss,faults] [--only NAMES] [--rates 100,10,1]
+                               [--steps N] [--json FILE]
 
 Sites are network namespaces (root), links are shaped by tbf in both directions, and each step is
 padded to the time of a virtual chip, so that the network and not the noise of this machine is
@@ -8,6 +9,10 @@ measured. ``share`` is the ideal time (steps times chip time) over the wall time
 without the seconds in which the machine was too slow for the chip (contention, which is told).
 Bytes are the kernel's counter of the site's link, headers and control included. The peers live in
 an environment of their own that is made under build/peers on first use.
+
+``links`` measures the systems over shaped links, and the time to a loss that all of them reach;
+``loss`` the loss at equal tokens against data parallelism, four virtual sites; ``faults`` is
+``benchmarks/faults.py``. With ``--json`` the figures of parts that were run before are kept.
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "sites"))
 import net
+import quality
+import summary
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "build/peers"
@@ -40,6 +47,13 @@ class System:
     script: str
     how: dict[str, Any]
     foreign: bool = False
+    step_bits: float = 0.0  # that each step has to wait for, on each link
+
+    def fitting(self, mbit: float | None, steps: int) -> int:
+        """As many steps as a minute of waiting allows, 4 at least."""
+        if not self.step_bits or not mbit:
+            return steps
+        return max(min(steps, int(60.0 * mbit * 1e6 / self.step_bits)), 4)
 
 
 SYSTEMS = [
@@ -47,7 +61,7 @@ SYSTEMS = [
     System("skep int2", "with_skep.py", {"codec": "int2", "interval_steps": H}),
     System("skep sparse", "with_skep.py", {"codec": "sparse", "interval_steps": H}),
     System("skep chosen", "with_skep.py", {}),
-    System("ddp fp16", "with_ddp.py", {"fp16": True}),
+    System("ddp fp16", "with_ddp.py", {"fp16": True}, step_bits=16 * 870_656),
     System("torchft", "with_torchft.py", {"fragments": 1}, True),
     System("torchft stream", "with_torchft.py", {"fragments": 2, "delay": 5}, True),
     System(
@@ -122,7 +136,11 @@ def _number(value: object) -> bool:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", default="links", help="with commas; all")
     parser.add_argument("--only", default="skep int4,ddp fp16", help="systems, with commas; all")
+    parser.add_argument("--seeds", default="1,2,3", help="of the part loss")
+    parser.add_argument("--loss-steps", type=int, default=600, help="of each site")
+    parser.add_argument("--fault-rounds", type=int, default=200)
     parser.add_argument("--rates", default="100,1", help="Mbit/s, with commas; 0: not shaped")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--sites", type=int, default=2)
@@ -133,28 +151,61 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Print one row per system and rate."""
-    chosen = options()
+def links(chosen: argparse.Namespace) -> dict[str, Any]:
+    """One row per system and rate."""
     if reason := net.possible():
         print(f"skipped: {reason}")
-        return
+        return {}
     wanted = [name.strip() for name in chosen.only.split(",")]
     print(
         f"{'system':<16} {'Mbit/s':>6} {'share':>7} {'calm':>7} {'contend s':>8} {'blocked s':>9} "
         f"{'B/token':>9} {'heldout':>8} {'rounds':>7}"
     )
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {"raw": []}
     for system in SYSTEMS:
         if wanted != ["all"] and system.name not in wanted:
             continue
         for rate in (float(text) or None for text in chosen.rates.split(",")):
-            sites = measure(system, rate, chosen.steps, chosen)
+            sites = measure(system, rate, system.fitting(rate, chosen.steps), chosen)
             row(system.name, rate, sites)
             figures |= named(system.name, rate, sites)
-            figures.setdefault("raw", []).append([system.name, rate, sites])
+            figures["raw"].append([system.name, rate or 0.0, sites])
+    return figures
+
+
+def kept(path: str | None, figures: dict[str, Any], step_s: float) -> dict[str, Any]:
+    """``figures`` with those that ``path`` held before, and what follows from both."""
+    before: dict[str, Any] = {}
+    if path and Path(path).exists():
+        before = json.loads(Path(path).read_text())
+    raw = {(name, rate): sites for name, rate, sites in before.get("raw", [])}
+    raw |= {(name, rate): sites for name, rate, sites in figures.get("raw", [])}
+    whole = before | figures | summary.times(raw, step_s)
+    return whole | {"raw": [[name, rate, sites] for (name, rate), sites in raw.items()]}
+
+
+def main() -> None:
+    """Measure what is asked for, print tables, keep figures."""
+    chosen = options()
+    parts = ["links", "loss", "faults"] if chosen.parts == "all" else chosen.parts.split(",")
+    figures: dict[str, Any] = {}
+    if "links" in parts:
+        figures |= links(chosen)
+    if "loss" in parts:
+        figures |= quality.gaps(chosen.loss_steps, [int(seed) for seed in chosen.seeds.split(",")])
+    if "faults" in parts:
+        import faults
+
+        found = faults.proof(chosen.fault_rounds, 1)
+        figures |= {name: found[name] for name in ("fault_rounds", "fault_loss_gap_pct")}
+        figures["kill_stall_s"] = found["hit"]["blocked_s"]
+        figures["fault_account_wrong"] = len(found["hit"]["wrong"])
+    whole = kept(chosen.json, figures, chosen.step_s)
+    for name, value in whole.items():
+        if not isinstance(value, list):
+            print(f"{name:<40} {value:.4g}")
     if chosen.json:
-        Path(chosen.json).write_text(json.dumps(figures, indent=2))
+        Path(chosen.json).write_text(json.dumps(whole, indent=2))
 
 
 def named(name: str, rate: float | None, sites: list[dict[str, Any]]) -> dict[str, float]:

@@ -78,7 +78,7 @@ class Bench:
         self.loader = text.batches(training, BATCH, CONTEXT, own, *sites)
         self.heldout = text.evaluation(unseen, 64, CONTEXT)
         self.over_s, self.longest_s, self.steps = 0.0, 0.0, 0
-        self.curve: list[tuple[float, float]] = []
+        self.curve: list[tuple[int, float, float]] = []  # steps, loss, seconds
         self.step_began = self.chip_done = 0.0
         self.slept = False
         self.optimizer.register_step_post_hook(lambda *_: self.chip_sleeps())
@@ -118,7 +118,7 @@ class Bench:
         """Put the held-out loss and the time so far into the curve, every so many steps."""
         if self.chosen.curve and self.steps and self.steps % every == 0:
             spent = time.monotonic() - self.began - self.aside_s
-            self.curve.append((round(spent, 2), self.evaluate()))
+            self.curve.append((self.steps, self.evaluate(), round(spent, 2)))
 
     def loop_ended(self) -> None:
         self.wall = time.monotonic() - self.began - self.aside_s

@@ -1,0 +1,118 @@
+"""Loss at equal tokens: four virtual sites with skep.train, data parallel, one site alone.
+
+The product's own code on a virtual clock (``virtual``), the model of the example made smaller.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples/tinygpt"))
+import text
+import virtual
+from model import TinyGPT
+
+from skep.train.lead import Options
+from skep.train.ranks import Ranks
+from skep.train.run import Run
+from skep.train.settings import Settings
+
+SITES, BATCH, CONTEXT, STEP_S, RATE = 4, 2, 32, 0.4, 1.25e7
+LR = 3e-3
+
+
+class Job:
+    """The same model, data and seeds for each way of training."""
+
+    def __init__(self, steps: int, seed: int) -> None:
+        self.steps, self.seed = steps, seed
+        self.text, self.unseen = text.load()
+
+    def site(self, index: int) -> tuple[TinyGPT, torch.optim.Optimizer, Iterator[Any]]:
+        torch.manual_seed(self.seed)
+        model = TinyGPT(layers=2, width=32, context=CONTEXT)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.1)
+        chance = [self.seed, index]
+        return model, optimizer, text.batches(self.text, BATCH, CONTEXT, chance, index, SITES)
+
+    def step(self, number: int, model: TinyGPT, optimizer: torch.optim.Optimizer) -> None:
+        """One step on the gradients that are there."""
+        share = number / self.steps
+        for group in optimizer.param_groups:
+            group["lr"] = LR * min((number + 1) / 30, 1.0) * (1.0 - 0.9 * share)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    @torch.no_grad()
+    def heldout(self, model: TinyGPT) -> float:
+        x, y = text.evaluation(self.unseen, 1024, CONTEXT)
+        pieces = list(zip(x.split(64), y.split(64), strict=True))
+        return sum(float(model(a, b)) for a, b in pieces) / len(pieces)
+
+    def parallel(self, sites: int) -> float:
+        """Data parallelism over so many sites: gradients averaged at each step."""
+        model, optimizer, _ = self.site(0)
+        loaders = [self.site(index)[2] for index in range(sites)]
+        for number in range(self.steps):
+            for loader in loaders:
+                x, y = next(loader)
+                (model(x, y) / sites).backward()
+            self.step(number, model, optimizer)
+        return self.heldout(model)
+
+    def skep(self, codec: str) -> dict[str, Any]:
+        """skep.train with what it chooses itself but the codec: loss, bytes per token, choices."""
+        world, found = virtual.World(), {}
+        names = [f"s{index}" for index in range(SITES)]
+
+        def train(index: int) -> None:
+            model, optimizer, loader = self.site(index)
+            chosen = Settings(
+                site=names[index],
+                rank=index,
+                run=f"j-a1-{names[index]}",
+                listen="127.0.0.1:1",
+                peers={name: "127.0.0.1:1" for name in names if name != names[index]},
+                token=b"of the bench",
+                options=Options(codec=codec),
+            )
+            with Run(model, optimizer, chosen, Ranks()) as run:
+                for number, (x, y) in zip(range(self.steps), run.data(loader), strict=False):
+                    model(x, y).backward()
+                    world.step(STEP_S)
+                    self.step(number, model, optimizer)
+                run.finish()
+                if index == 0:
+                    found.update(run.stats, heldout=self.heldout(model))
+
+        for index, name in enumerate(names):
+            world.start(name, lambda index=index: train(index), RATE)
+        world.run()
+        for seat in world.seats.values():
+            if seat.failure is not None:
+                raise seat.failure
+        return found
+
+
+def gaps(steps: int, seeds: list[int]) -> dict[str, float]:
+    """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent."""
+    torch.set_num_threads(1)
+    jobs = [Job(steps, seed) for seed in seeds]
+    losses = {
+        "ddp": statistics.mean(job.parallel(SITES) for job in jobs),
+        "alone": statistics.mean(job.parallel(1) for job in jobs),
+    }
+    for codec in ("int8", "int4", "int2"):
+        losses[codec] = statistics.mean(job.skep(codec)["heldout"] for job in jobs)
+    found = {f"loss_{name}": value for name, value in losses.items()}
+    for name, value in losses.items():
+        if name != "ddp":
+            found[f"loss_gap_{name}_pct"] = 100 * (value / losses["ddp"] - 1)
+    return found | {"loss_tokens": steps * SITES * BATCH * CONTEXT, "loss_seeds": len(seeds)}
