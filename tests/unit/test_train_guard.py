@@ -34,3 +34,12 @@ def test_long_absence_may_bring_much():
 def test_the_first_round_of_three_has_a_median():
     assert set(Guard().absurd({"a": part(0.1), "b": part(9), "c": part(0.2)})) == {"b"}
     assert Guard().absurd({"a": part(0.1), "b": part(9)}) == {}  # of two nobody knows which
+
+
+def test_what_most_bring_is_the_new_usual():
+    guard = Guard()
+    guard.absurd({"a": part(0.1), "b": part(0.1), "c": part(0.1)})
+    assert guard.absurd({"a": part(9), "b": part(9), "c": part(0.1)}) == {}
+    guard = Guard()
+    guard.absurd({"a": part(0.1), "b": part(0.1)})
+    assert guard.absurd({"a": part(9), "b": part(8)}) == {}

@@ -23,6 +23,7 @@ class Guard:
         """Sites whose contribution must not be merged, and why; learns from the others.
 
         The measure is what was merged before; at first, with three sites or more, their median.
+        What most sites bring is never absurd: it would be kept out for ever.
         """
         sizes = {site: _size(part) for site, part in parts.items()}
         usual, tokens = self.size, self.tokens
@@ -34,6 +35,8 @@ class Guard:
             limit = None if not usual else TIMES * usual * max(1.0, part.tokens / (tokens or 1.0))
             if limit is not None and sizes[site] > limit:
                 found[site] = f"{sizes[site]:.3g} where {usual:.3g} is usual"
+        if 2 * len(found) > len(parts) > 1:
+            found = {}  # most are: it is what is usual that has changed
         for site, part in parts.items():
             if site not in found and sizes[site] > 0:
                 self.size = smooth(self.size, sizes[site])
