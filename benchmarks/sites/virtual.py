@@ -19,6 +19,7 @@ from unittest import mock
 
 from skep.train import exchange as exchange_module
 from skep.train import run as run_module
+from skep.train import supply as supply_module
 from skep.train.exchange import TICK_S, Exchange
 from skep.train.frames import Message
 from skep.train.mesh import SILENCE_S
@@ -176,6 +177,7 @@ class World:
         with (
             mock.patch.object(run_module, "time", fake),
             mock.patch.object(exchange_module, "time", fake),
+            mock.patch.object(supply_module, "time", fake),
             mock.patch.object(run_module, "Exchange", make),
         ):
             while self._agenda and self._agenda[0][0] <= until:

@@ -1,5 +1,6 @@
 """Sites as real processes over TCP: agreement, kills, restarts, checkpoints, pace, proxy."""
 
+import json
 import os
 import socket
 import subprocess
@@ -67,6 +68,23 @@ def test_a_site_of_two_ranks_and_a_site_of_one(make):
     assert results[0]["vector"] == results[1]["vector"] == results[2]["vector"]
     assert results[0]["digest"] == results[1]["digest"]
     assert results[0]["tokens"] > 1.3 * results[1]["tokens"]
+
+
+def test_sites_of_several_ranks_share_a_data_set(make):
+    sites = make("a", "b")
+    sites.start("a", 60.0, ranks=2, samples=400)
+    sites.start("b", 60.0, samples=400)
+    results = sites.results("a", "b", "a.1")
+    assert results[0]["digest"] == results[1]["digest"]
+    lines = {
+        who: (sites.folder / f"{who}.steps").read_text().split("\n") for who in ("a", "b", "a.1")
+    }
+    seen = [number for own in lines.values() for line in own if line for number in json.loads(line)]
+    assert (
+        len({round(400 * number) for number in seen}) == len(seen) >= 399
+    )  # the last one may be too few for two ranks
+    assert results[0]["global_tokens"] == len(seen) * 8
+    assert min(len(own) for own in lines.values()) > 10
 
 
 def test_kill_9_in_a_round_costs_the_others_nothing_and_the_victim_comes_back(make):

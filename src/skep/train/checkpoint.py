@@ -8,7 +8,7 @@ import json
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,21 +16,23 @@ import torch
 from skep.train.codec import from_bytes, to_bytes
 from skep.train.outer import OuterState, sealed
 from skep.train.parts import state_fields, state_from, state_payload
+from skep.train.shelf import Ranges, ranges_from
 
-MAGIC = b"skepckp2"
+MAGIC = b"skepckp3"
 NAMES = ("outer.ckpt", "outer.previous.ckpt")
 _SUM = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Outer state and tokens ahead of it by fragment, this site's own parameters, and the state of
-    its optimizer as bytes (empty: none)."""
+    """Outer state and tokens ahead of it by fragment, this site's own parameters, the state of its
+    optimizer as bytes (empty: none), and the samples in what is ahead."""
 
     states: tuple[OuterState, ...]
     parameters: torch.Tensor
     pending: tuple[int, ...]
     optimizer: bytes
+    used: Ranges = ()
 
 
 def save(folder: str, checkpoint: Checkpoint) -> None:
@@ -71,6 +73,7 @@ def _pack(checkpoint: Checkpoint) -> bytes:
     fields = {
         "states": [state_fields(state) for state in checkpoint.states],
         "pending": list(checkpoint.pending),
+        "used": list(checkpoint.used),
     }
     header = json.dumps(fields).encode()
     body = b"".join(
@@ -103,7 +106,8 @@ def _unpack(data: bytes, length: int) -> Checkpoint:
         start = stop
     parameters = from_bytes(body[start : start + 4 * length], length)
     pending = tuple(int(count) for count in fields["pending"])
-    return Checkpoint(tuple(states), parameters, pending, bytes(body[start + 4 * length :]))
+    optimizer = bytes(body[start + 4 * length :])
+    return Checkpoint(tuple(states), parameters, pending, optimizer, ranges_from(fields["used"]))
 
 
 def _cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:
@@ -122,10 +126,11 @@ def _cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:
             round=min(state.round for state in states),
             tokens=min(state.tokens for state in states),
             origin=states[0].origin,
+            shelf=states[0].shelf,
         )
         for anchor, momentum in zip(anchors, momenta, strict=True)
     )
-    return Checkpoint(made, found.parameters, (max(found.pending),) * len(made), found.optimizer)
+    return replace(found, states=made, pending=(max(found.pending),) * len(made))
 
 
 def _write(path: Path, data: bytes) -> None:

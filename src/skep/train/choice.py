@@ -1,4 +1,4 @@
-"""What a run chooses for itself: codec and interval from the link and the step, with its reasons.
+"""What a run chooses for itself: codec and interval, each with its reason.
 
 Pure. The shortest interval has the best loss at equal tokens, so the shortest is taken that the
 slowest link keeps up with; where that is long, a coarser codec makes it short again. Two rules:

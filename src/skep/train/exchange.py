@@ -153,6 +153,19 @@ class Exchange:
         self._soon(work)
         done.wait(10.0)
 
+    def await_peers(self, deadline: float) -> str | None:
+        """Until all peers are here and level, or training is under way; who is missing after
+        ``deadline``, with commas, None if that did not matter."""
+        expected = set(self._settings.peers)
+        while time.monotonic() < deadline or self.behind:
+            here = set(self.sites)
+            complete = bool(here) and expected <= here
+            running = bool(here) and any(state.round > 0 for state in self.states)
+            if (complete or running) and self.level_or_running:
+                return None
+            self.wait(0.1)
+        return ", ".join(sorted(expected - set(self.sites)))
+
     def wait(self, seconds: float) -> None:
         """Sleep until something has happened, or for ``seconds``."""
         self._news.wait(seconds)

@@ -68,6 +68,17 @@ class Gauge:
         self.sums = tuple(MEMORY * old + one for old, one in zip(self.sums, new, strict=True))
         self.rounds += 1
 
+    def _noise(self) -> tuple[float, float] | None:
+        """Noise over signal in the progress of all sites together, and in the largest one's."""
+        cross, own, pairs, squares, tokens, largest = self.sums
+        signal = cross / pairs
+        if signal <= 0:
+            return None
+        noise = max(own - signal * squares, 0.0) / tokens
+        # the sums of tokens decay as the others do: back to those of an average round
+        per_round = signal * (1 - MEMORY) / (1 - MEMORY**self.rounds)
+        return noise / (tokens * per_round), noise / (largest * per_round)
+
     @property
     def speed_up(self) -> float | None:
         """Rounds alone of the largest site that a common round is worth; None: not known yet.
@@ -76,15 +87,8 @@ class Gauge:
         """
         if self.rounds < ENOUGH:
             return None
-        cross, own, pairs, squares, tokens, largest = self.sums
-        signal = cross / pairs
-        if signal <= 0:
-            return 0.0
-        noise = max(own - signal * squares, 0.0) / tokens
-        # the sums of t_i were decayed alike: tokens and largest of an average round
-        weight = (1 - MEMORY) / (1 - MEMORY**self.rounds)
-        alone, together = (noise / (t * weight * signal) for t in (largest, tokens))
-        return (1 + alone) / (1 + together)
+        found = self._noise()
+        return 0.0 if found is None else (1 + found[1]) / (1 + found[0])
 
     def said(self) -> str:
         """One line; a warning where joining brings little or nothing. Empty: not known yet."""

@@ -19,9 +19,11 @@ from skep.train.guard import Guard
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, sum_of
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import may_close, patience, smooth
+from skep.train.shelf import Shelf, allowed, settle
 from skep.train.weights import shares
 
 ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
+HUNGRY_S = 0.5  # between rounds while a site waits for samples
 LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
 
 
@@ -29,7 +31,7 @@ LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a 
 class Options:
     """What a user may set about the rounds; absent means chosen from measurements."""
 
-    outer: Outer = field(default_factory=Outer)
+    outer: Outer = PLAIN
     codec: str = AUTO
     interval: float | None = None  # seconds
     interval_steps: int | None = None  # local steps, instead of seconds
@@ -72,7 +74,7 @@ class Lead:
         """The name of the codec for what this site sends."""
         return self.chosen.codec if self.options.codec == AUTO else self.options.codec
 
-    def due(self, now: float, steps: int, wave: bool) -> bool:
+    def due(self, now: float, steps: int, wave: bool, hungry: bool = False) -> bool:
         """Whether it is time to call the next round.
 
         The first fragment keeps the time, the others follow its calls (``wave``), or open one by
@@ -82,7 +84,7 @@ class Lead:
             return False
         if self.undelivered and now - self.closed < patience(self.exchange_s, self.options.grace):
             return False
-        if self.index and wave:
+        if wave if self.index else hungry and now - self.since >= HUNGRY_S:
             return True
         times = 2.0 if self.index else 1.0
         if self.options.interval_steps is not None:
@@ -144,7 +146,7 @@ class Lead:
         """Average what came, take the outer step; None when nothing usable came."""
         parts = {site: part for site, part in self.parts.items() if fits(part, site, state)}
         self.called, self.closed, self.parts = None, now, {}
-        refused = self.guard.absurd(parts)
+        refused = self.guard.absurd(parts) | _not_theirs(parts, state.shelf)
         parts = {site: part for site, part in parts.items() if site not in refused}
         if not parts:
             return None
@@ -153,7 +155,10 @@ class Lead:
         average = sum_of({site: part.progress * share[site] for site, part in parts.items()})
         new, result = self._apply(state, average, parts, outer, members)
         common = () if self.codec == "sparse" else moments(parts) or ()
-        return new, replace(result, refused=refused, moments=tuple(common))
+        wants = {site: part.want for site, part in parts.items() if part.want is not None}
+        shelf = settle(state.shelf, wants, new.round)
+        new = replace(new, shelf=shelf)
+        return new, replace(result, refused=refused, moments=tuple(common), shelf=shelf)
 
     def _apply(
         self,
@@ -181,7 +186,8 @@ class Lead:
         usual = LONG_AGO * max(self.interval_s, self.exchange_s or 0.0, 0.2)
         oldest = max(part.seconds for part in parts.values())
         steady = self.options.interval_steps is not None or oldest <= usual
-        return self.options.outer if steady and len(parts) > 1 and not self.final else PLAIN
+        outer = self.options.outer
+        return outer if steady and len(parts) > 1 and not self.final else PLAIN
 
     def delivered(self, site: str, now: float) -> None:
         """``site`` has the state of the last round; measures the exchange when it is the last."""
@@ -189,3 +195,10 @@ class Lead:
             self.undelivered.discard(site)
             if not self.undelivered:
                 self.exchange_s = smooth(self.exchange_s, now - self.since)
+
+
+def _not_theirs(parts: Mapping[str, Part], shelf: Shelf | None) -> dict[str, str]:
+    """Sites that trained on samples that meanwhile were given to others, after a long absence."""
+    told = "its samples were given to others meanwhile"
+    asked = ((site, part.want) for site, part in parts.items())
+    return {site: told for site, want in asked if want and not allowed(shelf, site, want)}

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import torch
 
+from skep.train.shelf import Shelf
+
 
 @dataclass(frozen=True, slots=True)
 class Outer:
@@ -75,6 +77,7 @@ class OuterState:
     merged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     digest: str = ""
     members: tuple[str, ...] = ()  # seats of the epoch, in order
+    shelf: Shelf | None = None  # samples leased and done; of the first fragment
 
     @property
     def key(self) -> Key:
@@ -90,6 +93,7 @@ def sealed(
     origin: str = "",
     merged: Mapping[str, tuple[str, int]] | None = None,
     members: Sequence[str] = (),
+    shelf: Shelf | None = None,
 ) -> OuterState:
     """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens).
 
@@ -101,7 +105,8 @@ def sealed(
     sha.update(f"{round}/{tokens}".encode())
     digest = sha.hexdigest()
     held = dict(merged or {})
-    return OuterState(anchor, momentum, round, tokens, origin, held, digest, tuple(members))
+    told = tuple(members)
+    return OuterState(anchor, momentum, round, tokens, origin, held, digest, told, shelf)
 
 
 def _raw(vector: torch.Tensor) -> memoryview:
@@ -137,6 +142,7 @@ def outer_step(
         origin=state.origin,
         merged={**state.merged, **merged},
         members=members or state.members,
+        shelf=state.shelf,
     )
 
 

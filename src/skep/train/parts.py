@@ -14,6 +14,7 @@ from skep.train.frames import Kind, Message
 from skep.train.gauge import Moments
 from skep.train.member import Member
 from skep.train.outer import Key, Outer, OuterState, sealed
+from skep.train.shelf import Shelf, Want, ranges_from, shelf_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Part:
     seconds: float
     beside: int = 0
     missed: int = 0
+    want: Want | None = None  # samples in it and wanted; with the first fragment's only
     arrived: torch.Tensor | None = None
     final: bool = False  # for the last round; not sent
     codec: str = EXACT
@@ -62,6 +64,7 @@ class Part:
             "seconds": self.seconds,
             "beside": self.beside,
             "missed": self.missed,
+            "samples": _samples(self.want),
             "codec": name,
         }
         return Message(Kind.PART, fields, payload)
@@ -76,7 +79,15 @@ def part_from(message: Message, length: int) -> Part:
     if min(tokens, beside, missed) < 0 or not 0 <= seconds < 1e9:
         raise ValueError(f"{tokens} tokens in {seconds} s, beside {beside} in {missed} rounds")
     numbers = (int(f["number"]), int(f["after"]))
-    return Part(progress, str(f["run"]), *numbers, tokens, seconds, beside, missed)
+    run, want = str(f["run"]), None
+    if f["samples"] is not None:
+        used, ahead, total = f["samples"]
+        want = Want(run, ranges_from(used), int(ahead), int(total))
+    return Part(progress, run, *numbers, tokens, seconds, beside, missed, want)
+
+
+def _samples(want: Want | None) -> list[Any] | None:
+    return None if want is None else [list(want.used), want.ahead, want.total]
 
 
 def fits(part: Part, site: str, state: OuterState) -> bool:
@@ -100,6 +111,7 @@ class Result:
     members: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)  # sites kept out, and why
     moments: tuple[float, ...] = ()  # what the contributions have in common (``gauge``)
+    shelf: Shelf | None = None  # None: as before
 
     def record(self, state: OuterState, took: float, since: float) -> dict[str, Any]:
         """For the progress file: a round that led to ``state``; times in seconds."""
@@ -131,6 +143,7 @@ class Result:
             "members": list(self.members),
             "refused": dict(self.refused),
             "moments": list(self.moments),
+            "shelf": self.shelf.fields() if self.shelf is not None else None,
         }
         return Message(Kind.RESULT, fields, self.payload)
 
@@ -150,6 +163,7 @@ def result_from(message: Message) -> Result:
         members=tuple(str(seat) for seat in f["members"]),
         refused={str(site): str(why) for site, why in dict(f["refused"]).items()},
         moments=_moments(f["moments"]),
+        shelf=shelf_from(f["shelf"]),
     )
 
 
@@ -178,6 +192,7 @@ def state_fields(state: OuterState) -> dict[str, Any]:
         "merged": {site: list(pair) for site, pair in state.merged.items()},
         "digest": state.digest,
         "members": list(state.members),
+        "shelf": state.shelf.fields() if state.shelf is not None else None,
         "length": state.anchor.numel(),
         "still": not bool(state.momentum.any()),
     }
@@ -203,6 +218,7 @@ def state_from(fields: dict[str, Any], payload: bytes | memoryview, length: int)
         origin=str(fields["origin"]),
         merged=_merged(fields["merged"]),
         members=[str(seat) for seat in fields["members"]],
+        shelf=shelf_from(fields["shelf"]),
     )
     if state.digest != fields["digest"]:
         raise ValueError("a state whose digest does not match its bytes")
@@ -220,6 +236,7 @@ class Local:
     tokens_per_step: float = 0.0
     sent: int = 0  # wire bytes
     finishing: bool = False
+    hungry: bool = False  # it waits for samples
 
 
 @dataclass(slots=True)
@@ -244,6 +261,7 @@ def beat(
         "per_step": local.tokens_per_step,
         "sent": local.sent,
         "finishing": local.finishing,
+        "hungry": local.hungry,
         "sites": dict(sites),
     }
     return Message(Kind.BEAT, fields)
@@ -262,6 +280,7 @@ def read_beat(message: Message, index: int) -> tuple[Key | None, Local]:
         tokens_per_step=float(f["per_step"]),
         sent=int(f["sent"]),
         finishing=bool(f["finishing"]),
+        hungry=bool(f["hungry"]),
     )
     if found is None:
         return None, local

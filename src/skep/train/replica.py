@@ -13,13 +13,14 @@ nearly the same place however coarse the codec is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from skep.train.codec import kept
 from skep.train.outer import OuterState
 from skep.train.parts import Part
+from skep.train.shelf import Want, minus
 
 KEPT = 4  # contributions that are remembered until one of them is merged
 
@@ -48,6 +49,7 @@ class Replica:
         self._sent: dict[int, _Sent] = {}
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
         self._leaky = False  # of that a part is forgotten each time
+        self.want: Want | None = None  # samples in the local progress, and how many more are wanted
 
     def part(self, parameters: torch.Tensor, now: float, last: bool = False) -> Part | None:
         """All progress so far as a contribution; None when it is not finite.
@@ -61,8 +63,9 @@ class Replica:
         seconds = max(now - self._since, 0.0)
         owed = None if last and self._leaky else self.owed
         whole = progress if owed is None else progress + owed
+        numbers = (self._number, self._after)
         others = (self._beside, self._missed)
-        part = Part(whole, self.run, self._number, self._after, self.pending, seconds, *others)
+        part = Part(whole, self.run, *numbers, self.pending, seconds, *others, self.want)
         self._sent[self._number] = _Sent(progress, part, now)
         self._sent.pop(self._number - KEPT, None)
         return part
@@ -86,6 +89,8 @@ class Replica:
         if sent is None:
             return state.anchor + progress
         self.pending -= sent.part.tokens
+        if self.want is not None and sent.part.want is not None:
+            self.want = replace(self.want, used=minus(self.want.used, sent.part.want.used))
         self._since = sent.at
         arrived = sent.part.arrived
         share = kept(sent.part.codec)
@@ -102,6 +107,8 @@ class Replica:
         self._sent.clear()
         self.pending, self.owed = 0, None
         self._beside = self._missed = 0
+        if self.want is not None:
+            self.want = replace(self.want, used=())
         return self.state.anchor.clone()
 
     def _start_over(self) -> torch.Tensor:

@@ -11,6 +11,7 @@ from skep.train.fragments import one_origin
 from skep.train.outer import OuterState
 from skep.train.parts import Part
 from skep.train.replica import Replica
+from skep.train.shelf import Want
 
 SNAPSHOT_STEPS = 2  # local steps for which a snapshot answers the calls of all fragments
 
@@ -44,6 +45,15 @@ class Replicas:
     def pending(self) -> tuple[int, ...]:
         """Tokens of this site that are not in the anchor yet, by fragment."""
         return tuple(replica.pending for replica in self._replicas)
+
+    @property
+    def want(self) -> Want | None:
+        """Samples in the progress that the first fragment has not merged, and more wanted."""
+        return self._replicas[0].want
+
+    @want.setter
+    def want(self, want: Want | None) -> None:
+        self._replicas[0].want = want
 
     def trained(self, tokens: int) -> None:
         self._steps_since += 1

@@ -14,7 +14,7 @@ from skep.train.choice import Chosen
 from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
 from skep.train.gauge import Moments
-from skep.train.lead import Lead, Options
+from skep.train.lead import HUNGRY_S, Lead, Options
 from skep.train.member import Member
 from skep.train.outer import PLAIN, OuterState, outer_step
 from skep.train.parts import (
@@ -29,6 +29,7 @@ from skep.train.parts import (
     state_from,
     state_message,
 )
+from skep.train.shelf import settle
 from skep.train.standing import Standing
 
 STEADY_S = 0.3  # a site leads only after it has been the first in order for so long
@@ -142,8 +143,10 @@ class Rounds(Standing):
 
     def _alone(self, now: float) -> None:
         self._lead.abandon()
-        due = now - self._applied >= max(self._lead.interval_s, 1.0)
-        if not self._shared and due and self.wanted is None and self.local.pending > 0:
+        hungry, since = self.local.hungry, now - self._applied
+        due = since >= (HUNGRY_S if hungry else max(self._lead.interval_s, 1.0))
+        something = self.local.pending > 0 or hungry
+        if not self._shared and due and self.wanted is None and something:
             self._want(Call(self.state.digest), "")
 
     def _want(self, call: Call, asked_by: str) -> None:
@@ -152,7 +155,10 @@ class Rounds(Standing):
     def absorb(self, part: Part, now: float) -> None:
         """Without peers: the anchor becomes this site's own parameters."""
         merged = {self.me.site: (part.run, part.number)}
-        self._adopt(outer_step(self.state, part.progress, PLAIN, part.tokens, merged), now)
+        wants = {} if part.want is None else {self.me.site: part.want}
+        shelf = settle(self.state.shelf, wants, self.state.round + 1)
+        new = outer_step(self.state, part.progress, PLAIN, part.tokens, merged)
+        self._adopt(replace(new, shelf=shelf), now)
 
     # -- leading ----------------------------------------------------------------------------
 
@@ -171,7 +177,8 @@ class Rounds(Standing):
             self._open(level | {self.me.site}, final, now)
 
     def _due(self, now: float) -> bool:
-        return self._lead.due(now, self.local.steps, self.wave > self.called_last)
+        hungry = self.local.hungry or any(view.local.hungry for view in self.views.values())
+        return self._lead.due(now, self.local.steps, self.wave > self.called_last, hungry)
 
     def _majority(self) -> bool:
         absent = self.missing()
@@ -254,6 +261,8 @@ class Rounds(Standing):
         state = outer_step(
             self.state, decoded, result.outer, result.tokens, result.merged, result.members
         )
+        if result.shelf is not None:
+            state = replace(state, shelf=result.shelf)
         self._lead.abandon()
         self.views[site].key = self.key._replace(
             tokens=state.tokens, round=state.round, digest=result.digest, begun=1

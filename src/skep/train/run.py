@@ -10,26 +10,26 @@ from typing import Any, TypeVar
 import torch
 
 from skep.train.checkpoint import Checkpoint
-from skep.train.data import values_of
+from skep.train.chip import Chip
+from skep.train.data import Samples, leasable, values_of
 from skep.train.exchange import Exchange
 from skep.train.flat import FlatModel
-from skep.train.flops import StepFlops, estimate
 from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
 from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState, fresh
-from skep.train.pacing import Pacer
 from skep.train.parts import Local
 from skep.train.progress import Progress
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
 from skep.train.report import rounds_of, stats_of
 from skep.train.settings import Settings
+from skep.train.shelf import Want
+from skep.train.supply import Supply
 
 T = TypeVar("T")
 PROGRESS_S = 1.0
-BACKLOG_S = 2.0  # of debt that a virtual chip may catch up
 BLOCKED_S = 60.0  # with overlap=False, the longest wait for one round
 
 
@@ -52,9 +52,9 @@ class Run:
         count = chosen.fragments or fragments_for(self._flat.length)
         self._ranges = cuts(self._flat.length, count)
         self._replicas: Replicas | None = None
-        self._pacer: Pacer | None = None
-        self._flops = StepFlops()
-        self.step_flops = 0
+        self._chip = Chip(chosen.speed, self._flat.length)
+        self._supply = Supply(self)
+        self._samples = Samples(self._supply)
         self._step_tokens = 0
         self._loss: float | None = None
         self._reported = 0.0
@@ -75,8 +75,8 @@ class Run:
     def stats(self) -> dict[str, Any]:
         """Counts and rates so far (see ``skep.train.report``); complete on rank 0 of a site."""
         return stats_of(
-            self._meter, self._pacer, self._exchange, self._states(), self._global_tokens
-        ) | {"step_flops": self.step_flops, "participants": self.participants}
+            self._meter, self._chip.pacer, self._exchange, self._states(), self._global_tokens
+        ) | {"step_flops": self._chip.step_flops, "participants": self.participants}
 
     @property
     def digest(self) -> str:
@@ -94,10 +94,25 @@ class Run:
         self._step_tokens += int(count)
 
     def data(self, loader: Iterable[T]) -> Iterator[T]:
-        """The batches of ``loader``, counting the values of the first tensor in each."""
-        for batch in loader:
+        """The batches of ``loader``, counting the values of the first tensor in each.
+
+        A ``DataLoader`` over a data set with a length, shuffled or in order, is gone through once
+        by all sites together, whoever joins or dies; anything else is this rank's own.
+        """
+        shared = leasable(loader) and not self._settings.alone
+        for batch in self._samples.one_pass(loader) if shared else loader:  # type: ignore[arg-type]
             self._step_tokens += values_of(batch)
             yield batch
+
+    def idle(self, seconds: float) -> None:
+        """On all ranks, between steps: take part without training, for ``seconds``."""
+        newest = self._exchange.states if self._exchange is not None else ()
+        indices = self._ranks.broadcast_object(self._due(newest, time.monotonic()))
+        if indices:
+            self._apply(newest, indices)
+        if self._exchange is not None:
+            self._take_part(self._exchange)
+            self._exchange.wait(seconds)
 
     def log(self, **values: Any) -> None:
         """Put ``values`` into the progress file; a lone ``loss`` goes into the next step line."""
@@ -114,6 +129,7 @@ class Run:
         if self._done:
             return
         self._done = True
+        self._supply.close()
         vector = self._ranks.broadcast(self._finish() if self._ranks.first else self._empty())
         if self._exchange is not None or self._ranks.world > 1:
             self._flat.write(vector)
@@ -132,8 +148,7 @@ class Run:
         self._settle()
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
         self._meter.start(time.monotonic())
-        if self._settings.speed is not None:
-            self._flops.start()
+        self._chip.start()
         return self
 
     def __exit__(
@@ -142,7 +157,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._flops.stop()
+        self._chip.stop()
         self._hook.remove()
         if kind is None:
             self.finish()
@@ -163,24 +178,16 @@ class Run:
         self._optimizer_state = found.optimizer if found is not None else b""
         who = (chosen.site, chosen.run)
         self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
+        if found is not None and found.used:
+            self._replicas.want = Want(chosen.run, found.used)
         if not chosen.alone:
             self._exchange = Exchange(chosen, states, signature, self._tell)
             self._tell(why_fragments(self._flat.length, chosen.fragments))
             self._exchange.start()
-            self._wait_for_peers(self._exchange, now + chosen.start_wait)
+            missing = self._exchange.await_peers(now + chosen.start_wait)
+            if missing is not None:
+                self._tell(f"going on without {missing or 'peers'}; they may join later")
             self._adopt(self._exchange.states)
-
-    def _wait_for_peers(self, exchange: Exchange, deadline: float) -> None:
-        expected = set(self._settings.peers)
-        while time.monotonic() < deadline or exchange.behind:
-            here = set(exchange.sites)
-            complete = bool(here) and expected <= here
-            running = bool(here) and any(state.round > 0 for state in exchange.states)
-            if (complete or running) and exchange.level_or_running:
-                return
-            exchange.wait(0.1)
-        missing = expected - set(exchange.sites)
-        self._tell(f"going on without {', '.join(sorted(missing)) or 'peers'}; they may join later")
 
     def _settle(self) -> None:
         """All ranks of the site begin with rank 0's parameters and optimizer state."""
@@ -208,6 +215,7 @@ class Run:
         changed = self._due(newest, now)
         tokens, indices = self._agree(now, changed)
         self._meter.step(tokens, now)
+        self._samples.stepped()
         if self._replicas is not None:
             self._replicas.trained(tokens)
         if indices:
@@ -216,7 +224,7 @@ class Run:
             self._take_part(self._exchange)
         self._meter.exchange_s += time.monotonic() - now
         self._look_after(time.monotonic())
-        self._pace()
+        self._chip.step(int(self._meter.tokens_per_step or 1) // self._ranks.world)
 
     def _due(self, newest: Sequence[OuterState], now: float) -> list[int]:
         """Fragments with new anchors that are to be applied now."""
@@ -317,18 +325,6 @@ class Run:
         if self._keeper.due(now):
             self._checkpoint(now)
 
-    def _pace(self) -> None:
-        speed = self._settings.speed
-        if speed is None:
-            return
-        if self._pacer is None:
-            tokens = int(self._meter.tokens_per_step or 1) // self._ranks.world
-            self.step_flops = self._flops.stop() or estimate(self._flat.length, tokens)
-            self._pacer = Pacer(self.step_flops / speed, BACKLOG_S)
-            self._pacer.start(time.monotonic())
-            return
-        time.sleep(self._pacer.sleep_s(time.monotonic()))
-
     # -- finishing --------------------------------------------------------------------------
 
     def _finish(self) -> torch.Tensor:
@@ -372,6 +368,7 @@ class Run:
             tokens_per_step=self._meter.tokens_per_step or 0.0,
             sent=self._exchange.sent if self._exchange is not None else 0,
             finishing=finishing,
+            hungry=self._supply.hungry,
         )
 
     def _line(self) -> dict[str, Any]:
@@ -398,4 +395,5 @@ class Run:
         if self._replicas is not None and self._settings.checkpoint_dir:
             states, pending = self._replicas.states, self._replicas.pending
             inner = optimizer_bytes(self._optimizer)
-            self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner), now)
+            used = self._replicas.want.used if self._replicas.want is not None else ()
+            self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner, used), now)

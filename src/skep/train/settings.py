@@ -12,7 +12,7 @@ from skep.train.choice import AUTO
 from skep.train.codec import codec as codec_named
 from skep.train.fragments import MOST
 from skep.train.lead import Options
-from skep.train.outer import Outer
+from skep.train.outer import PLAIN, Outer
 
 OnEvent = Callable[[str], None]
 MIN_REASON = 8
@@ -108,7 +108,7 @@ def _options(
             codec_named(codec)
     except ValueError as error:
         raise InputError("codec", codec, f"{error}, {AUTO}") from error
-    chosen = outer or Outer()
+    chosen = outer or PLAIN
     if not 0 < chosen.lr <= 10 or not 0 <= chosen.momentum < 1:
         raise InputError("outer", chosen, "allowed: lr above 0 up to 10, momentum from 0 below 1")
     return Options(
