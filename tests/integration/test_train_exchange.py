@@ -38,6 +38,18 @@ def agree(results):
     assert results[0]["vector"] == results[0]["anchor"]
 
 
+def overlap(path):
+    """Fragments were on their way while steps were taken."""
+    spans = [event for event in json.loads(path.read_text()) if event.get("ph") == "X"]
+    steps = [(s["ts"], s["ts"] + s["dur"]) for s in spans if s["name"].startswith("step")]
+    rounds = [(s["ts"], s["ts"] + s["dur"]) for s in spans if s["name"].startswith("round")]
+    ended = steps[-1][1]
+    while_training = [(a, b) for a, b in rounds if b < ended]
+    assert len(while_training) >= 2
+    for start, stop in while_training:
+        assert any(a < stop and start < b for a, b in steps)
+
+
 @pytest.mark.parametrize(
     ("names", "how"),
     [("ab", {}), ("abc", {"fragments": 3, "codec": "int4"}), ("ab", {"codec": "sparse"})],
@@ -45,8 +57,10 @@ def agree(results):
 def test_sites_end_bit_identical(make, names, how):
     sites = make(*names)
     for name in names:
-        sites.start(name, 2.0, sleep=0.01 * (1 + names.index(name)), join=how)
+        trace = {"trace": str(sites.folder / f"{name}.trace")}
+        sites.start(name, 2.0, sleep=0.01 * (1 + names.index(name)), join=how | trace)
     results = sites.results()
+    overlap(sites.folder / "a.trace")
     agree(results)
     assert results[0]["round"] >= 3
     assert results[0]["global_tokens"] == sum(result["tokens"] for result in results)

@@ -35,6 +35,7 @@ def join(
     grace: float | None = None,
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
+    trace: str = "",
     on_event: OnEvent | None = None,
 ) -> Run:
     """A context manager in which ``optimizer.step()`` also keeps ``model`` in step with the sites.
@@ -50,6 +51,7 @@ def join(
     pieces of the model are exchanged in turn.
     ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
+    ``trace`` is a file for Chrome's trace viewer.
     ``on_event`` is called with one line of text, from a background thread.
     """
     ranks = Ranks()
@@ -75,6 +77,7 @@ def join(
         grace=grace,
         start_wait=start_wait,
         finish_wait=finish_wait,
+        trace=trace,
         on_event=on_event,
     )
     return Run(model, optimizer, chosen, ranks)

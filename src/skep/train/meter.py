@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skep.train.schedule import smooth
+from skep.train.trace import Trace
 
 
 @dataclass(slots=True)
@@ -19,8 +20,10 @@ class Meter:
     tokens_per_step: float | None = None
     last_step: float | None = None
     steps_since_part: int = 0
+    trace: Trace | None = None
     _marked: float = 0.0
     _marked_tokens: int = 0
+    _resumed: float = 0.0
 
     def start(self, now: float) -> None:
         self.began = self._marked = now
@@ -33,7 +36,16 @@ class Meter:
         self.tokens_per_step = smooth(self.tokens_per_step, float(tokens), 0.1)
         if self.last_step is not None and self.steps > 2:
             self.step_s = smooth(self.step_s, now - self.last_step, 0.1)
+        if self.trace is not None:
+            self.trace.step(self.steps, self._resumed or self.began, now)
         self.last_step = now
+
+    def exchanged(self, start: float, end: float) -> None:
+        """Between two steps, training stood still while skep took part in rounds."""
+        self.exchange_s += end - start
+        self._resumed = end
+        if self.trace is not None:
+            self.trace.between(start, end)
 
     @property
     def rate(self) -> float:

@@ -52,6 +52,18 @@ def stats_of(
     }
 
 
+def line_of(meter: Meter, exchange: Exchange | None) -> dict[str, Any]:
+    """What each line of the progress file says about this site."""
+    return {
+        "step": meter.steps,
+        "tokens": meter.tokens,
+        "tokens_per_s": round(meter.rate, 1),
+        "exchange_s": round(meter.exchange_s, 3),
+        "bytes_sent": exchange.sent if exchange is not None else 0,
+        "bytes_received": exchange.received_bytes if exchange is not None else 0,
+    }
+
+
 def rounds_of(states: Sequence[OuterState]) -> int:
     """How often the whole model has been exchanged."""
     return sum(state.round for state in states) // max(len(states), 1)

@@ -221,7 +221,8 @@ class Rounds(Standing):
         self._shared = self._shared or len(result.merged) > 1
         self.moments += [Moments(*result.moments)] if result.moments else []
         self._announced = result.digest
-        self.closed.append(result.record(state, took, now - self._applied))
+        record = result.record(state, took, now - self._applied)
+        self.closed.append(record | {"called_at": min(self.called_last, now), "applied_at": now})
         self._adopt(state, now)
 
     # -- messages ---------------------------------------------------------------------------

@@ -23,10 +23,11 @@ from skep.train.parts import Local
 from skep.train.progress import Progress
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
-from skep.train.report import rounds_of, stats_of
+from skep.train.report import line_of, rounds_of, stats_of
 from skep.train.settings import Settings
 from skep.train.shelf import Want
 from skep.train.supply import Supply
+from skep.train.trace import Trace
 
 T = TypeVar("T")
 PROGRESS_S = 1.0
@@ -45,7 +46,8 @@ class Run:
     ) -> None:
         self._optimizer, self._settings, self._ranks = optimizer, chosen, ranks
         self._flat = FlatModel(model)
-        self._meter = Meter()
+        self._trace = Trace(chosen.trace if ranks.first else "", chosen.site)
+        self._meter = Meter(trace=self._trace)
         self._progress = Progress(chosen.progress_file if ranks.first else "")
         self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
         self._exchange: Exchange | None = None
@@ -202,6 +204,7 @@ class Run:
             self._tell(complaint)
 
     def _stop(self) -> None:
+        self._trace.close()
         if self._exchange is not None:
             self._exchange.stop()
 
@@ -222,7 +225,7 @@ class Run:
             self._apply(newest, indices)
         if self._exchange is not None:
             self._take_part(self._exchange)
-        self._meter.exchange_s += time.monotonic() - now
+        self._meter.exchanged(now, time.monotonic())
         self._look_after(time.monotonic())
         self._chip.step(int(self._meter.tokens_per_step or 1) // self._ranks.world)
 
@@ -316,8 +319,7 @@ class Run:
     def _look_after(self, now: float) -> None:
         if not self._ranks.first:
             return
-        for record in self._exchange.drain_rounds() if self._exchange is not None else ():
-            self._progress.write("round", **record)
+        self._tell_rounds()
         if now - self._reported >= PROGRESS_S:
             self._reported = now
             rate = self._meter.rate_since_mark(now)
@@ -346,8 +348,7 @@ class Run:
         elif not exchange.finished:
             self._tell("the others train on: leaving with the anchor of the last round")
         anchors = replicas.reset()
-        for record in exchange.drain_rounds():
-            self._progress.write("round", **record)
+        self._tell_rounds()
         self.round = rounds_of(replicas.states)
         self._global_tokens = replicas.states[0].tokens
         return anchors
@@ -372,19 +373,15 @@ class Run:
         )
 
     def _line(self) -> dict[str, Any]:
-        exchange = self._exchange
-        return {
-            "step": self._meter.steps,
-            "tokens": self._meter.tokens,
-            "loss": self._loss,
-            "tokens_per_s": round(self._meter.rate, 1),
-            "exchange_s": round(self._meter.exchange_s, 3),
-            "bytes_sent": exchange.sent if exchange is not None else 0,
-            "bytes_received": exchange.received_bytes if exchange is not None else 0,
-            "round": self.round,
-            "participants": self.participants,
-            "global_tokens": self._global_tokens,
-        }
+        line = line_of(self._meter, self._exchange) | {"loss": self._loss, "round": self.round}
+        together = {"participants": self.participants, "global_tokens": self._global_tokens}
+        return line | together
+
+    def _tell_rounds(self) -> None:
+        for record in self._exchange.drain_rounds() if self._exchange is not None else ():
+            times = record.pop("called_at"), record.pop("applied_at")
+            self._progress.write("round", **record)
+            self._trace.round(record["fragment"], *times, record)
 
     def _tell(self, text: str) -> None:
         self._progress.write("event", text=text)

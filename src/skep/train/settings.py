@@ -40,6 +40,7 @@ class Settings:
     options: Options = field(default_factory=Options)
     start_wait: float = 30.0
     finish_wait: float = 20.0
+    trace: str = ""
     on_event: OnEvent | None = None
 
     @property
@@ -66,6 +67,7 @@ def settings(
     grace: float | None = None,
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
+    trace: str = "",
     on_event: OnEvent | None = None,
 ) -> Settings:
     """Settings for one of ``processes`` ranks of a site. Raises ``InputError``."""
@@ -89,6 +91,7 @@ def settings(
         options=_options(interval, interval_steps, outer, codec, grace),
         start_wait=_positive("start_wait", start_wait),
         finish_wait=_positive("finish_wait", finish_wait),
+        trace=trace,
         on_event=on_event,
     )
     if not made.alone and len(made.token) < 8:
