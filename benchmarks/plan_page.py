@@ -19,6 +19,7 @@ MEANS = {
     "attention": "of what the kernel reaches alone: 0.40; made for the chip 0.60; A100 0.65 (α)",
     "head_half": "head size at which attention reaches half (η)",
     "passes": "of 2 bytes over activations (π)",
+    "cast": "more of them where products run in 8 bits or fewer (π₈)",
     "score_passes": "of 2 bytes over unfused scores (σ)",
     "permute": "of 2 bytes over the copies of tokens for experts (ρ)",
     "grouped": "of the rate of plain products: those of experts (ω)",

@@ -52,6 +52,8 @@ class Efficiency:
     """Bytes that the loss moves per logit, forward."""
     head_half: float = 48.0
     """Head size at which the attention kernel reaches half its rate."""
+    cast: float = 6.0
+    """More passes where products run in 8 bits or fewer."""
     launch: float = 300e-6
     """s per layer, forward, that the host needs and the chip cannot hide (many small kernels)."""
     scale_up: float = 0.75

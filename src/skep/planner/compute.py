@@ -95,7 +95,7 @@ def elementwise(shape: Shape, on: Machine, at: Layouts, rows: Real, width: Real)
     split = np.where(at.sequence_parallel > 0, at.tp, 1.0)
     gate = np.where(shape.matrices > 2, GATED_PASSES, 1.0)
     values = 0.6 * shape.hidden / split + 0.1 * gate * width / at.tp
-    return rows * values * (2.0 * on.passes / on.memory_bandwidth)
+    return rows * values * (2.0 * (on.passes + on.cast) / on.memory_bandwidth)
 
 
 def logits(shape: Shape, on: Machine, at: Layouts, rows: Real) -> Real:

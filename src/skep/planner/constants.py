@@ -94,6 +94,7 @@ CONSTANTS = (
     Constant("attention", 1.0, False, (0.30, 0.10, 0.20, 0.15)),
     Constant("head_half", 18.0, False, (0.15, 0.0, 0.0, 0.0)),
     Constant("passes", 24.0, False, (0.30, 0.15, 0.15, 0.0)),
+    Constant("cast", 6.0, False, (0.50, 0.0, 0.40, 0.0)),
     Constant("score_passes", 8.0, False, (0.40, 0.0, 0.20, 0.0)),
     Constant("permute", 8.0, False, (0.50, 0.0, 0.30, 0.0)),
     Constant("grouped", 0.8, True, (0.50, 0.0, 0.50, 0.0)),

@@ -227,6 +227,7 @@ def _machine(fixed: Mapping[str, Values], scaled: Sequence[Values]) -> Machine:
         "score_passes": np.where(fixed["unfused"], c["score_passes"], 0.0),
         "logit_bytes": fixed["logits"] * c["logit_passes"],
         "pieces": fixed["pieces"],
+        "cast": np.where(fixed["low"], c["cast"], 0.0),
         "scale_up": fixed["up"] * c["scale_up"],
         "scale_out": fixed["out"] * c["scale_out"],
         "exchange": fixed["out"] * c["exchange"],

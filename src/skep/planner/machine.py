@@ -35,6 +35,8 @@ class Machine:
     """Bytes that the loss moves per logit."""
     head_half: Real
     """Head size at which the attention kernel reaches half its rate."""
+    cast: Real
+    """More passes where products run in 8 bits or fewer: finding scales, casting, transposing."""
     launch: Real
     scale_up: Real
     scale_out: Real
@@ -80,6 +82,7 @@ def machine_of(chip: ChipFacts, dtype: str) -> Machine:
         route=e.route,
         logit_bytes=e.logit_bytes,
         head_half=e.head_half,
+        cast=e.cast if low else 0.0,
         launch=e.launch,
         scale_up=chip.scale_up * e.scale_up,
         scale_out=chip.scale_out * e.scale_out,
