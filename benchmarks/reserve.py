@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from operator import is_not
 from pathlib import Path
 
 import numpy as np
@@ -112,13 +113,14 @@ class Site:
             ]
         )
         self.kept: dict[str, Kept] = {}
+        self.told: tuple[Held, ...] = ()
 
     def cycle(self, policy: Policy, now: float) -> tuple[float, int, int]:
         """CPU seconds of one plan, jobs placed, jobs stopped; what was placed is held."""
         seen = replace(
             self.snapshot,
             shapes=self.line.shapes,
-            running=tuple(self.running),
+            running=self._held(),
             pools=replace(
                 self.snapshot.pools,
                 free=self.free.copy(),
@@ -156,6 +158,12 @@ class Site:
             self.line.put(replace(self.line.job(row), claim=claim), shape)
             self._stop(set(victims), now)
         return took, len(found), sum(len(p.victims) for p in plan.preemptions)
+
+    def _held(self) -> tuple[Held, ...]:
+        """What runs; the same object as before where nothing has changed."""
+        if len(self.told) != len(self.running) or any(map(is_not, self.told, self.running)):
+            self.told = tuple(self.running)
+        return self.told
 
     def _stop(self, victims: set[str], now: float) -> None:
         """They are told to stop."""

@@ -6,18 +6,16 @@ behind them delays them; or others are stopped for them; or they are held back o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
 from skep.scheduler.ask import asks_of
 from skep.scheduler.board import Board
-from skep.scheduler.columns import Columns
 from skep.scheduler.defer import better_later
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.migrate import Blocked
 from skep.scheduler.preempt import Hunt
-from skep.scheduler.prey import Herd
+from skep.scheduler.prey import Runs
 from skep.scheduler.reach import kinds_of
 from skep.scheduler.reserve import Slot, as_before, earliest, keep, still_there
 from skep.scheduler.timeline import Timeline
@@ -31,7 +29,7 @@ class Ahead:
     """Collects promises and preemptions; ``told`` is why a job waits that is held back."""
 
     timeline: Timeline
-    runs_of: Callable[[Columns], Herd]
+    runs: Runs
     reservations: list[Reservation] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
@@ -54,7 +52,7 @@ class Ahead:
     @property
     def hunt(self) -> Hunt:
         if self._hunt is None:
-            self._hunt = Hunt(self.timeline, self.runs_of)
+            self._hunt = Hunt(self.timeline, self.runs)
         return self._hunt
 
     @property

@@ -7,7 +7,6 @@ nothing has been given back since, and is not looked at again until something is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import is_not
 
 import numpy as np
 
@@ -15,10 +14,9 @@ from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Held, Ints, Shape, Snapshot
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.board import Atlas, day_of
-from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Group, Key, Line
-from skep.scheduler.prey import Herd
+from skep.scheduler.prey import Runs
 from skep.scheduler.reach import kinds_of
 from skep.scheduler.reserve import Slot
 from skep.scheduler.timeline import Releases
@@ -55,7 +53,7 @@ class Memory:
         self._promised: dict[str, float] = {}  # job -> from when on
         self._slots: dict[str, Slot] = {}  # job -> what it was promised
         self._releases: tuple[Sequence[Held], Releases | None] = ((), None)
-        self._herds: dict[str, Herd] = {}  # by chip kind
+        self._runs = Runs(())
         self._as_before = False
         self._again = np.inf
 
@@ -70,7 +68,7 @@ class Memory:
         if self._atlas is None or not self._atlas.covers(snapshot, policy, date):
             self._atlas = Atlas(snapshot, policy, date)
             self._line = None
-            self._herds.clear()
+            self._runs = Runs(())
         return self._atlas
 
     def releases(self, running: Sequence[Held], now: float) -> Releases | None:
@@ -81,18 +79,11 @@ class Memory:
             self._releases = running, found
         return found
 
-    def herd(self, running: Sequence[Held], columns: Columns) -> Herd:
-        """The runs in the pools of ``columns``; the same as before where nothing has changed."""
-        pools = np.sort(columns.rows)
-        held = tuple(running[pool] for pool in pools.tolist())
-        known = self._herds.get(columns.kind)
-        if (
-            known is None
-            or len(known.running) != len(held)
-            or any(map(is_not, known.running, held))
-        ):
-            known = self._herds[columns.kind] = Herd.of(held, pools)
-        return known
+    def runs(self, running: Sequence[Held]) -> Runs:
+        """What runs; the same as before where nothing has changed."""
+        if self._runs.running is not running:
+            self._runs = Runs(running, self._runs)
+        return self._runs
 
     def recall(self, ahead: Ahead) -> None:
         """Tell what was promised, and whether nothing has been given back since."""

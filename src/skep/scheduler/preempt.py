@@ -11,7 +11,7 @@ delay what is promised to others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,10 +23,9 @@ from skep.scheduler.blocks import Parts
 from skep.scheduler.board import Board
 from skep.scheduler.candidates import Candidates, candidates, without
 from skep.scheduler.clique import Choice
-from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import allowed, count, in_chips, shares_of
-from skep.scheduler.prey import Herd, Loss, given, loss
+from skep.scheduler.prey import Herd, Loss, Runs, given, loss
 from skep.scheduler.room import one_pool_per_site, room
 from skep.scheduler.search import choose
 from skep.scheduler.timeline import Timeline
@@ -61,7 +60,7 @@ class Hunt:
     """One plan's preemptions; ``gone`` are runs that it stops already."""
 
     timeline: Timeline
-    runs_of: Callable[[Columns], Herd]
+    runs: Runs
     gone: set[str] = field(default_factory=set)
     found: list[Preemption] = field(default_factory=list)
     _gone: list[Holder] = field(default_factory=list)
@@ -78,7 +77,7 @@ class Hunt:
 
     def _herd(self, kind: str) -> Herd:
         if kind not in self._herds:
-            self._herds[kind] = self.runs_of(self.board.columns(kind))
+            self._herds[kind] = self.runs.herd(self.board.columns(kind))
         return self._herds[kind]
 
     @property
@@ -110,11 +109,9 @@ class Hunt:
     def _some(self, job: Waiting) -> bool:
         """Whether anything runs that could be stopped for the job, as far as one number tells."""
         if self._least is None:
-            running = self.board.snapshot.running
-            self._least = min((held.lowest_spare for held in running), default=np.inf)
+            self._least = self.runs.lowest_spare
             if self.board.policy.preemption:
-                lowest = min((held.lowest for held in running), default=np.inf)
-                self._least = min(self._least, lowest + 1)
+                self._least = min(self._least, self.runs.lowest + 1)
         return self._least <= job.priority or any(q.preempt for q in self.board.policy.queues)
 
     def _ways(self, ask: Ask, job: Waiting, most: float) -> Iterator[Way]:

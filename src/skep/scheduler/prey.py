@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import is_not
 
 import numpy as np
 
 from skep.model.event import Cause
 from skep.model.snapshot import Bools, Floats, Held, HeldShare, Holder, Ints, Waiting
+from skep.scheduler.columns import Columns
 
 # s that a job works before it is where it was, besides what was lost: unpack, set up, load.
 RESTART = 60.0
@@ -81,6 +84,38 @@ class Herd:
         every = self.every[rows]
         lost = np.where(every > 0, worked % np.where(every > 0, every, 1.0), worked)
         return np.where(spare, SPARE, (lost + RESTART) * self.worth[rows])
+
+
+class Runs:
+    """What runs, as ``Snapshot.running`` has it, with what was made of it for one plan or more."""
+
+    def __init__(self, running: Sequence[Held], before: Runs | None = None) -> None:
+        """``before``: of the last plan; what has not changed since is taken over."""
+        self.running = running
+        self._herds: dict[str, Herd] = {} if before is None else before._herds
+
+    @cached_property
+    def lowest(self) -> float:
+        """The lowest priority of all; inf where nothing runs."""
+        return min((held.lowest for held in self.running), default=np.inf)
+
+    @cached_property
+    def lowest_spare(self) -> float:
+        """The lowest priority of those that can do without a run."""
+        return min((held.lowest_spare for held in self.running), default=np.inf)
+
+    def herd(self, columns: Columns) -> Herd:
+        """The runs in the pools of ``columns``."""
+        pools = np.sort(columns.rows)
+        held = tuple(self.running[pool] for pool in pools.tolist())
+        known = self._herds.get(columns.kind)
+        if (
+            known is None
+            or len(known.running) != len(held)
+            or any(map(is_not, known.running, held))
+        ):
+            known = self._herds[columns.kind] = Herd.of(held, pools)
+        return known
 
 
 @dataclass(frozen=True, slots=True)

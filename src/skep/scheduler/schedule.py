@@ -34,7 +34,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     ledger, line = Ledger.now(snapshot, policy, now), line_of(snapshot, policy)
     # 2. Time: what ends when, windows of maintenance, and what is kept for whom.
     timeline = Timeline(board, ledger, partial(memory.releases, snapshot.running, now))
-    ahead, leaving = Ahead(timeline, partial(memory.herd, snapshot.running)), vacate(board, now)
+    ahead, leaving = Ahead(timeline, memory.runs(snapshot.running)), vacate(board, now)
     cycle = Cycle(ahead, line)
     timeline.promise_windows()
     cycle.settle_claims()
