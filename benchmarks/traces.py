@@ -205,11 +205,11 @@ def philly(folder: Path, quick: bool) -> list[Case]:
         chips=pool.chips,
     )
     busy = slice(0, 6_000) if quick else slice(20_000, 40_000)
-    fast = scaled(trace.take(busy), load=4.0)
+    fast = scaled(trace.take(busy), load=3.0)
     merged = replace(fast, queue=np.zeros_like(fast.queue), queues=("default",))
     most = max(8 * nodes[vc] for vc in names[:4])
     merged = merged.take(np.flatnonzero(merged.chips <= most))
-    title = "Philly four times as fast, a part in one queue over four sites"
+    title = "Philly three times as fast, a part in one queue over four sites"
     made.append(Case("philly_pooled", title, merged, one, Policy(), everywhere))
     return made
 
