@@ -99,7 +99,7 @@ class World:
         for name in after.keys() - before.keys():
             self._take(job, after[name])
         for name, run in after.items():
-            if before.get(name) != run:
+            if before.get(name) is not run:
                 self.revision[run.share.site] += 1
                 self.ordered.setdefault(name, self.revision[run.share.site])
         if old is None:

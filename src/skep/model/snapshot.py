@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skep.model.event import Cause
+from skep.model.evolve import quick
 from skep.model.job import ChipRequest, Elastic, Exchange, Job, Span, Within
 from skep.model.placement import Claim, Share
 
@@ -58,6 +59,7 @@ class Pools:
     block_free: Ints | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What matters for placing a job; jobs of one shape share one scoring."""
@@ -109,6 +111,7 @@ class Repair:
     avoid: frozenset[str] = frozenset()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A job, or a repair of a job, that wants chips."""
@@ -128,6 +131,7 @@ class Waiting:
     latest_start: float = math.inf  # to meet the deadline, if it has one
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HeldShare:
     """One live run of a holder: ``row`` of its pool, W at the meter that it adds."""
@@ -141,6 +145,7 @@ class HeldShare:
     parts: tuple[tuple[int, int], ...] = ()  # (block of the pool, chips)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Holder:
     """A job that holds chips, as far as it matters for what is taken from it or given to it.
@@ -253,6 +258,7 @@ class Snapshot:
     speeds: Mapping[str, float] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A decision: give these shares to the job. ``grow``: one more share, beside those it has."""

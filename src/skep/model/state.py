@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skep.model.evolve import quick
 from skep.model.job import Job
 from skep.model.placement import Claim, Share
 
@@ -16,6 +17,7 @@ ENDED_JOB = frozenset({"succeeded", "failed", "cancelled"})
 ENDED_RUN = frozenset({"succeeded", "failed", "stopped", "lost"})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunState:
     """One attempt at one site's share. ``go``: its processes may start."""
@@ -39,6 +41,7 @@ class RunState:
         return self.phase in ENDED_RUN
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class JobState:
     """A job now. ``version`` counts its events: the token for commits.

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil, log2
 
+from skep.model.evolve import quick
 from skep.model.job import Job
 from skep.model.state import JobState
 from skep.units import duration
@@ -34,6 +35,7 @@ REMEMBERED = 1000
 Key = tuple[str, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """``seconds`` of work, and where the number comes from."""

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar, overload
 
 import numpy as np
 
+from skep.model.evolve import quick
 from skep.model.placement import Share
 from skep.model.snapshot import Ints, Placement, Shape, Waiting
 from skep.scheduler.ask import Ask, asks_of
@@ -26,6 +27,7 @@ from skep.scheduler.search import choose
 Item = TypeVar("Item")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What one job was given: chips per row of the columns of ``ask.kind``, and their blocks."""

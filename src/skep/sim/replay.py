@@ -158,8 +158,12 @@ class Replay:
         self.draft.commit(self._tail)
         self.control.cycle(now)
         self.draft = Draft(self.control.world)
-        for event in self._tail.drain():
-            self._heed(event)
+        events = self._tail.drain()
+        self.record.events.update([event.kind for event in events])
+        for event in events:
+            act = self._acts.get(event.kind)
+            if act is not None:
+                act(event)
         # What follows at once (a run starts) waits for no cycle of its own, unless a gang does.
         self._gangs = False
         self._happen(now)
@@ -185,12 +189,6 @@ class Replay:
         self._arrived = row
 
     # What the control plane decided
-
-    def _heed(self, event: Event) -> None:
-        self.record.events[event.kind] += 1
-        act = self._acts.get(event.kind)
-        if act is not None:
-            act(event)
 
     def _go(self, event: GangReady) -> None:
         for live in tuple(self.tasks[int(event.job)].runs.values()):
