@@ -147,6 +147,7 @@ def _lines(ask: Ask, plan: Mixture) -> list[tuple[str, str]]:
     work, good = plan.work, plan.goodput
     fast, slow = work.tokens_per_step / plan.high, work.tokens_per_step / plan.low
     band = span(plan.low, plan.high, "tokens/s", 3)
+    stopped = "all, as every step is shared" if _each_step(ask) else "its own part"
     return [
         ("batch", f"{work.global_batch:,} x {work.seq_len:,} tokens, shared by speed"),
         ("step", f"{time_words(plan.step)} ({time_span(fast, slow)} with the exchange)"),
@@ -154,7 +155,7 @@ def _lines(ask: Ask, plan: Mixture) -> list[tuple[str, str]]:
         *_exchange(ask, plan),
         (
             "failures",
-            f"one each {time_words(good.between)}, stops its own part; {good.share:.0%} of the "
+            f"one each {time_words(good.between)}, stops {stopped}; {good.share:.0%} of the "
             f"time is progress; {good.spares:,} chips spare",
         ),
         ("training", _whole(plan)),
@@ -202,19 +203,27 @@ def _exchange(ask: Ask, plan: Mixture) -> list[tuple[str, str]]:
         return [("exchange", "none: one part")]
     where = "at one place, over their own network cards" if link.rtt < 1e-3 else "between sites"
     loss = f"+{trip.loss_penalty:.2%}" if trip.loss_penalty >= 5e-5 else "below +0.01 %"
+    loss += " at equal tokens, by two published points (docs/models/planning.md)"
+    if _each_step(ask):
+        loss = "as of one site: every step is shared"
+    often = "every step" if _each_step(ask) else f"every {ask.under.exchange.interval} steps"
     enough = "no link would do: round trips take too long"
     if trip.enough < float("inf"):
         enough = f"{amount(trip.enough, 'bit/s', 2)} is enough for 95 % (the knee)"
     return [
         (
             "exchange",
-            f"every {ask.under.exchange.interval} steps ({time_words(trip.work)}) {where}: "
+            f"{often} ({time_words(trip.work)}) {where}: "
             f"{amount(trip.bytes_per_site, 'B')} each in {time_words(trip.exchange)} at "
             f"{amount(link.bandwidth, 'bit/s')}; {trip.utilisation:.1%} of the time is work; "
             f"{enough}",
         ),
-        ("loss", f"{loss} at equal tokens, by two published points (docs/models/planning.md)"),
+        ("loss", loss),
     ]
+
+
+def _each_step(ask: Ask) -> bool:
+    return ask.under.exchange.interval == 1
 
 
 def _whole(plan: Mixture) -> str:
