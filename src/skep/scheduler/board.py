@@ -20,6 +20,8 @@ from skep.rules.decide import DEFAULT, Decision, Facts, concerning, decide, ever
 from skep.scheduler.columns import Columns
 from skep.scheduler.ledger import Ledger
 
+_NOTHING: Ints = np.zeros(1, dtype=np.int64)
+
 
 class Stage(IntEnum):
     """The masks in order: the first that refuses a site names the reason."""
@@ -93,7 +95,7 @@ class Board:
         self.atlas = atlas or Atlas(snapshot, policy, self.date)
         self.queues, self.row, self.kinds = self.atlas.queues, self.atlas.row, self.atlas.kinds
         self._clean: dict[str, Floats] = {}
-        self._free: dict[str, tuple[int, int]] = {}
+        self._free: dict[str, tuple[int, Ints]] = {}
 
     @cached_property
     def idle(self) -> Ledger:
@@ -127,11 +129,21 @@ class Board:
 
     def free(self, kind: str, ledger: Ledger) -> int:
         """Chips of ``kind`` free in ``ledger``, all sites together."""
-        seen, total = self._free.get(kind, (-1, 0))
+        return int(self._roomiest(kind, ledger)[-1])
+
+    def free_over(self, kind: str, sites: int, ledger: Ledger) -> int:
+        """The most chips of ``kind`` that so many pools have free together."""
+        sums = self._roomiest(kind, ledger)
+        return int(sums[min(sites, len(sums) - 1)])
+
+    def _roomiest(self, kind: str, ledger: Ledger) -> Ints:
+        """Free chips of the n roomiest pools of ``kind`` together, for n from 0 on."""
+        seen, sums = self._free.get(kind, (-1, _NOTHING))
         if seen != len(ledger.touched):
-            total = int(ledger.free[self.columns(kind).rows].sum())
-            self._free[kind] = len(ledger.touched), total
-        return total
+            free = np.sort(ledger.free[self.columns(kind).rows])[::-1]
+            sums = np.concatenate([_NOTHING, np.cumsum(free)])
+            self._free[kind] = len(ledger.touched), sums
+        return sums
 
     def sites_of(self, names: tuple[str, ...] | frozenset[str]) -> list[int]:
         """Rows of the sites of those names that the pool has."""

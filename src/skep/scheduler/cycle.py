@@ -18,7 +18,7 @@ from skep.scheduler.line import Group, Key, Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import Part, Turns, in_order
 from skep.scheduler.place import Lazy, Taken, fit, placement, take
-from skep.scheduler.reach import bound_softly, may_change_by_itself
+from skep.scheduler.reach import beyond, bound_softly, may_change_by_itself
 from skep.scheduler.refused import Refusals
 
 # Stretches of the queue shorter than this are decided job by job.
@@ -108,13 +108,19 @@ class Cycle:
 
     def _fits(self, group: Group, rows: Ints) -> bool:
         if same(group) not in self._refused:
-            if fit(self._board, self._ledger, *self._of(group, int(rows[0]))) is not None:
+            if self._has_room(group, int(rows[0])):
                 return True
             self._refuse(group, rows)
         if same(group) in self._refused:
             most = DEPTH if self._board.policy.backfill == "conservative" else 1
             self._blocked.append((group, rows[:most]))
         return False
+
+    def _has_room(self, group: Group, row: int) -> bool:
+        job, shape = self._of(group, row)
+        if job.repair is None and beyond(self._board, self._ledger, shape):
+            return False
+        return fit(self._board, self._ledger, job, shape) is not None
 
     def _of(self, group: Group, row: int) -> tuple[Waiting, Shape]:
         return group.alone or self._line.job(row), self._line.shapes[group.shape]

@@ -20,6 +20,22 @@ def kinds_of(pool: Iterable[str], shape: Shape) -> set[str]:
     return kinds
 
 
+def beyond(board: Board, ledger: Ledger, shape: Shape) -> bool:
+    """Whether ``shape`` asks for more than the roomiest pools have free: then it does not fit.
+
+    False where that does not tell.
+    """
+    if shape.mixed or any(request.as_good_as is not None for request in shape.chips):
+        return False
+    sites = 1 if shape.within else shape.span.most
+    for request in shape.chips:
+        least = shape.elastic.min if shape.elastic else request.count
+        kinds = (request.kind,) if request.kind is not None else request.kinds or board.kinds
+        if any(board.free_over(kind, sites, ledger) >= least for kind in kinds):
+            return False
+    return True
+
+
 def bound_softly(board: Board, ledger: Ledger, shape: Shape) -> bool:
     """Whether a soft quota may be why ``shape`` is refused."""
     kinds = kinds_of(board.kinds, shape)
