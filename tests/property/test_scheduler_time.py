@@ -292,6 +292,7 @@ def test_backfill_never_makes_a_promise_later(
     policy = policy.model_copy(
         update={
             "preemption": False,
+            "fair_share": False,  # by turns another may be the first, and is promised instead
             "maintenance": (),
             "queues": (*policy.queues[1:], Queue(name="default")),
         }
