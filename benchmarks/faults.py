@@ -62,13 +62,8 @@ class Ledger:
         self.trained: Counter[str] = Counter()  # by run
         self.begun: Counter[tuple[str, int]] = Counter()  # pending at its start, by run, fragment
         self.dropped: Counter[tuple[str, int]] = Counter()
-        self.offered: dict[tuple[str, int, int], int] = {}  # run, fragment, number: claimable then
+        self.offered: dict[tuple[str, int, int], int] = {}  # tokens by run, fragment, number
         self.steps: dict[str, tuple[str, dict[str, tuple[str, int]], int]] = {}
-
-    def claimable(self, run: str, fragment: int) -> int:
-        """Tokens that ``run`` has trained and not given up."""
-        key = (run, fragment)
-        return self.begun[key] + self.trained[run] - self.dropped[key]
 
     def patches(self) -> list[Any]:
         """Context managers under which the library is watched."""
@@ -88,8 +83,7 @@ class Ledger:
         def offered(one: Any, *rest: Any, **more: Any) -> Any:
             found = part(one, *rest, **more)
             if found is not None:
-                index = one_of[id(one)]
-                self.offered[(one.run, index, found.number)] = self.claimable(one.run, index)
+                self.offered[(one.run, one_of[id(one)], found.number)] = found.tokens
             return found
 
         def dropped(one: Any) -> Any:
@@ -115,8 +109,8 @@ class Ledger:
 
     def wrong(self, fragment: int, digest: str, tokens: int, alive: list[str]) -> list[str]:
         """What does not add up in the history of a fragment that ended with ``digest``."""
-        last: dict[str, int] = {}
         earliest: dict[str, int] = {}
+        merged_of: Counter[str] = Counter()
         found, total = [], 0
         while digest in self.steps:  # newest first
             digest, merged, count = self.steps[digest]
@@ -124,16 +118,32 @@ class Ledger:
             for run, number in merged.values():
                 if earliest.get(run, number + 1) <= number:
                     found.append(f"{run} number {number} was merged twice in fragment {fragment}")
-                last.setdefault(run, number)
                 earliest[run] = number
-        owned = {run: self.offered[(run, fragment, number)] for run, number in last.items()}
-        if total != tokens or sum(owned.values()) != tokens:
-            found.append(f"fragment {fragment}: {tokens} told, {total}, {sum(owned.values())}")
-        for run in alive:
-            left = self.claimable(run, fragment) - owned.get(run, 0)
-            if left:
-                found.append(f"fragment {fragment}: {left} tokens of {run} are not in the model")
-        return found
+                merged_of[run] += self.offered[(run, fragment, number)]
+        if total != tokens or merged_of.total() != tokens:
+            found.append(f"fragment {fragment}: {tokens} told, {total}, {merged_of.total()}")
+        for run in self.trained:
+            most = self.trained[run] + self.begun[(run, fragment)]
+            # what a run dropped may have been under way, and be merged all the same
+            least = most - self.dropped[(run, fragment)] if run in alive else 0
+            if not least <= merged_of[run] <= most:
+                text = f"{merged_of[run]} tokens of {run} where {least} to {most} are due"
+                found.append(f"fragment {fragment}: {text}")
+        return found + self._of_sites(fragment, merged_of)
+
+    def _of_sites(self, fragment: int, merged_of: Counter[str]) -> list[str]:
+        """No site has more in the model than its runs have trained, whatever they resumed."""
+        trained: Counter[str] = Counter()
+        merged: Counter[str] = Counter()
+        for run, count in self.trained.items():
+            site = run.rpartition("-")[2]
+            trained[site] += count
+            merged[site] += merged_of[run]
+        more = [site for site in trained if merged[site] > trained[site]]
+        return [
+            f"fragment {fragment}: {merged[s]} tokens of {s}, which trained on {trained[s]}"
+            for s in more
+        ]
 
 
 @dataclass

@@ -105,7 +105,7 @@ class World:
         self.now, self.latency_s = 0.0, latency_s
         self.seats: dict[str, Seat] = {}
         self.cut: set[frozenset[str]] = set()
-        self.told: list[tuple[float, str, str]] = []
+        self.refused = 0  # messages that were not of the protocol
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
         self._back = threading.Semaphore(0)
@@ -302,4 +302,8 @@ class World:
         if frozenset(way) in self.cut:
             self._held.setdefault(way, []).append(message)
             return
-        there.received(sender, message)
+        try:
+            there.received(sender, message)
+        except (ValueError, KeyError, TypeError):  # as the mesh does: given up, dialled anew
+            self.refused += 1
+            self.damage(sender, to)

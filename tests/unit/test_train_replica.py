@@ -129,3 +129,38 @@ def test_an_average_that_comes_late_does_not_turn_a_deviation_round():
     replica.pending += 5
     new = outer_step(state, torch.tensor([0.0]), PLAIN, 20, {"a": ("r1", part.number)})
     assert float(replica.adopt(torch.tensor([0.0]), new)) == 0.0
+
+
+def test_what_was_merged_in_a_branch_that_is_given_up_is_owed_again():
+    """Two sites led at once, as they did not see each other; the state of the other one stays."""
+    replica, state = make()
+    replica.pending = 10
+    part = replica.part(torch.tensor([1.0]), 1.0)
+    mine = outer_step(state, part.progress, PLAIN, 10, {"a": ("r1", part.number)})
+    parameters = replica.adopt(torch.tensor([1.5]), mine)
+    assert (float(parameters), replica.pending) == (1.5, 0)
+    theirs = outer_step(state, torch.tensor([0.0]), PLAIN, 99, {"b": ("x", 1)})
+    parameters = replica.adopt(parameters, theirs)
+    assert (float(parameters), replica.pending) == (1.5, 10)
+    again = replica.part(parameters, 2.0)
+    assert (float(again.progress), again.tokens, again.after) == (1.5, 10, 0)
+
+
+def test_a_run_that_resumed_gives_up_what_its_earlier_run_has_delivered():
+    _, state = make()
+    before = outer_step(state, torch.tensor([1.0]), PLAIN, 10, {"a": ("r0", 3)})
+    for number, kept in ((3, True), (4, False)):
+        replica = Replica("a", "r1", before, 0.0, pending=7)
+        newer = outer_step(before, torch.tensor([0.5]), PLAIN, 7, {"a": ("r0", number)})
+        parameters = replica.adopt(torch.tensor([1.5]), newer)
+        assert replica.pending == (7 if kept else 0)
+        assert kept or float(parameters) == float(newer.anchor)
+
+
+def test_a_contribution_of_an_earlier_snapshot_has_its_tokens_only():
+    replica, _ = make()
+    replica.pending = 10
+    snapshot = torch.tensor([1.0])
+    replica.pending += 5
+    part = replica.part(snapshot, 1.0, since=5)
+    assert (part.tokens, float(part.progress)) == (10, 1.0)

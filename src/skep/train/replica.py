@@ -20,8 +20,9 @@ import torch
 from skep.train.codec import kept
 from skep.train.outer import OuterState
 from skep.train.parts import Part
-from skep.train.shelf import Want, minus
+from skep.train.shelf import Want, minus, tidy
 
+REMEMBERED = 3  # contributions that were merged
 KEPT = 4  # contributions that are remembered until one of them is merged
 
 
@@ -40,6 +41,7 @@ class Replica:
     ) -> None:
         self.site, self.run, self.state = site, run, state
         self.pending = pending  # tokens in the local progress
+        self._resumed = pending > 0  # some of it is that of an earlier run
         self._since = now  # when the pending progress began
         self._number = 0
         self._after = 0
@@ -47,14 +49,23 @@ class Replica:
             0  # tokens of others and rounds since the pending progress began
         )
         self._sent: dict[int, _Sent] = {}
+        self._merged: list[tuple[int, _Sent]] = []  # the last ones; a branch may be given up
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
         self._leaky = False  # of that a part is forgotten each time
         self.want: Want | None = None  # samples in the local progress, and how many more are wanted
 
-    def part(self, parameters: torch.Tensor, now: float, last: bool = False) -> Part | None:
-        """All progress so far as a contribution; None when it is not finite.
+    def part(
+        self,
+        parameters: torch.Tensor,
+        now: float,
+        last: bool = False,
+        since: int = 0,
+        want: Want | None = None,
+    ) -> Part | None:
+        """All progress up to ``parameters`` as a contribution; None when it is not finite.
 
-        The ``last`` one is not followed by others that could make good an overshoot.
+        ``since`` tokens were trained after them. The ``last`` one is not followed by others that
+        could make good an overshoot.
         """
         progress = parameters - self.state.anchor
         if not bool(torch.isfinite(progress).all()):
@@ -65,7 +76,8 @@ class Replica:
         whole = progress if owed is None else progress + owed
         numbers = (self._number, self._after)
         others = (self._beside, self._missed)
-        part = Part(whole, self.run, *numbers, self.pending, seconds, *others, self.want)
+        tokens = max(self.pending - since, 0)
+        part = Part(whole, self.run, *numbers, tokens, seconds, *others, want)
         self._sent[self._number] = _Sent(progress, part, now)
         self._sent.pop(self._number - KEPT, None)
         return part
@@ -77,17 +89,26 @@ class Replica:
             return self._start_over()
         progress = parameters - old.anchor
         run, number = state.merged.get(self.site, ("", 0))
+        if self._resumed and (run, number) != old.merged.get(self.site, ("", 0)):
+            self._resumed = False
+            if (
+                run != self.run
+            ):  # the earlier run delivered after its checkpoint: it may be in there
+                return self.reset()
         number = number if run == self.run else 0
         if number == self._after:
             self._beside += max(state.tokens - old.tokens, 0)
             self._missed += max(state.round - old.round, 0)
             return state.anchor + beyond(progress, state.anchor - old.anchor)
         self._beside = self._missed = 0
+        if number < self._after:
+            return state.anchor + progress + self._restored(number)
         sent = self._sent.get(number)
         self._sent.clear()
         self._after = number
         if sent is None:
             return state.anchor + progress
+        self._merged = [*self._merged[1 - REMEMBERED :], (number, sent)]
         self.pending -= sent.part.tokens
         if self.want is not None and sent.part.want is not None:
             self.want = replace(self.want, used=minus(self.want.used, sent.part.want.used))
@@ -101,6 +122,23 @@ class Replica:
         usual = self.pending / sent.part.tokens if sent.part.tokens else 0.0
         apart = since - moved * min(usual, 1.0)
         return state.anchor + since - mended(moved - sent.progress, apart)
+
+    def _restored(self, number: int) -> torch.Tensor:
+        """What was merged after contribution ``number``, in a branch that has been given up.
+
+        As far as it is remembered, it is progress that is owed again.
+        """
+        again = [sent for place, sent in self._merged if place > number]
+        self._merged = [(place, sent) for place, sent in self._merged if place <= number]
+        self._sent.clear()
+        self._after, self.owed = number, None
+        for sent in again:
+            self.pending += sent.part.tokens
+            if self.want is not None and sent.part.want is not None:
+                used = tidy((*self.want.used, *sent.part.want.used))
+                self.want = replace(self.want, used=used)
+        nothing = torch.zeros_like(self.state.anchor)
+        return sum((sent.progress for sent in again), nothing)
 
     def reset(self) -> torch.Tensor:
         """Drop the local progress: the parameters are the anchor's."""

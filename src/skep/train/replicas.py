@@ -29,8 +29,10 @@ class Replicas:
         now: float,
     ) -> None:
         self._flat, self._ranges = flat, ranges
-        self._ready: dict[int, Part | None] = {}  # of the snapshot that is being sent
-        self._steps_since = 0
+        self._snapshot = torch.empty(0)  # parameters when the first fragment was asked for
+        self._open: set[int] = set()  # fragments for which it has not been used yet
+        self._steps_since = self._tokens_since = 0
+        self._wanted: Want | None = None  # with the snapshot
         self._waiting_since: float | None = None
         self._replicas = [
             Replica(*who, state, now, tokens) for state, tokens in zip(states, pending, strict=True)
@@ -57,6 +59,7 @@ class Replicas:
 
     def trained(self, tokens: int) -> None:
         self._steps_since += 1
+        self._tokens_since += tokens
         for replica in self._replicas:
             replica.pending += tokens
 
@@ -85,7 +88,7 @@ class Replicas:
     def adopt(self, newest: Sequence[OuterState], indices: Iterable[int]) -> None:
         """Put the local progress of these fragments on top of their newest states."""
         for index in indices:
-            self._ready.pop(index, None)
+            self._open.discard(index)
             start, stop = self._ranges[index]
             moved = self._replicas[index].adopt(self._flat.read(start, stop), newest[index])
             self._flat.write(moved, start)
@@ -95,14 +98,19 @@ class Replicas:
 
         None when it is not finite.
         """
-        if index not in self._ready or self._steps_since > SNAPSHOT_STEPS:
-            self._ready = {place: self.part(place, now) for place in range(len(self._replicas))}
-            self._steps_since = 0
-        return self._ready.pop(index)
+        if index not in self._open or self._steps_since > SNAPSHOT_STEPS:
+            self._snapshot, self._wanted = self._flat.read(), self.want
+            self._open = set(range(len(self._replicas)))
+            self._steps_since = self._tokens_since = 0
+        self._open.discard(index)
+        own = self._snapshot[slice(*self._ranges[index])]
+        want = self._wanted if index == 0 else None
+        return self._replicas[index].part(own, now, since=self._tokens_since, want=want)
 
     def part(self, index: int, now: float, last: bool = False) -> Part | None:
         """The progress of one fragment; None when it is not finite."""
-        return self._replicas[index].part(self._flat.read(*self._ranges[index]), now, last)
+        replica = self._replicas[index]
+        return replica.part(self._flat.read(*self._ranges[index]), now, last, want=replica.want)
 
     def drop(self, index: int) -> None:
         """Take the parameters of one fragment back to its anchor."""
