@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import fit as fitting
 from skep.data import efficiency
 from skep.planner.constants import CONSTANTS
 from tests.measured import Run
@@ -105,10 +106,27 @@ def chips(every: Sequence[Run], inside: np.ndarray, out: np.ndarray) -> list[str
     return lines
 
 
+NESTED = ("calibrated", "experts")
+
+
+def _nested(ratio: np.ndarray, sources: np.ndarray) -> float:
+    """Share inside the band made of the other sources' left-out runs."""
+    inside = np.zeros(len(ratio), dtype=bool)
+    for source in set(sources):
+        mine = sources == source
+        low, high = 1.0 + fitting.WIDER * (np.quantile(ratio[~mine], (0.1, 0.9)) - 1.0)
+        inside[mine] = (ratio[mine] >= low) & (ratio[mine] <= high)
+    return float(inside.mean())
+
+
 def bands(every: Sequence[Run], by_source: np.ndarray, by_chip: np.ndarray) -> list[str]:
     """How many of the left-out runs lie inside the band that they are told with."""
     moe = np.array([run.moe for run in every])
-    lines = ["| band | below, above | left out | inside |", "| --- |" + " --- |" * 3]
+    lines = [
+        "| band | below, above | left out | inside | by a band from the other sources |",
+        "| --- |" + " --- |" * 4,
+    ]
+    sources = np.array([run.family for run in every])
     for status, mine, out, what in (
         ("calibrated", ~moe, by_source, "source"),
         ("experts", moe, by_source, "source"),
@@ -118,5 +136,8 @@ def bands(every: Sequence[Run], by_source: np.ndarray, by_chip: np.ndarray) -> l
         low, high = efficiency.band(status)
         ratio = 1.0 / (1.0 + out[mine])
         inside = ((ratio >= 1.0 - low) & (ratio <= 1.0 + high)).mean()
-        lines.append(f"| {status} | −{low:.0%}, +{high:.0%} | its {what} | {inside:.0%} |")
+        other = f"{_nested(ratio, sources[mine]):.0%}" if status in NESTED else ""
+        lines.append(
+            f"| {status} | −{low:.0%}, +{high:.0%} | its {what} | {inside:.0%} | {other} |"
+        )
     return lines
