@@ -207,3 +207,19 @@ def test_a_limit_outlives_the_control_plane() -> None:
     assert pilot.control.next_wake() == pytest.approx(100.0)
     pilot.beat(100.0)
     assert pilot.live() == {"job-a1-a": "stopping"}
+
+
+def test_a_late_report_of_a_replaced_agent_ends_no_run_of_the_new_one() -> None:
+    pilot = Pilot(1)
+    pilot.submit(now=1)
+    before = pilot.known["a"]
+    pilot.running("job-a1-a", now=2)
+    pilot.agents["a"] = "a-2"
+    pilot.beat(3)
+    held, pilot.held["a"] = pilot.held["a"], {}
+    pilot.report("a", 4, agent="a-1", number=1, known=before + 1000)
+    assert pilot.live() == {"job-a1-a": "running"}
+    pilot.held["a"] = held
+    pilot.beat(5)
+    assert pilot.live() == {"job-a1-a": "running"}
+    pilot.check()

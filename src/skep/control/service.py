@@ -33,6 +33,9 @@ from skep.scheduler.fair import Standing, standings
 from skep.scheduler.order import ordered
 from skep.store.base import Store
 
+# So many of a site's former agents are remembered: what they still have on its way is old news.
+REPLACED = 16
+
 
 class Control:
     """One control plane over one pool: the world in memory, the store behind it."""
@@ -51,6 +54,7 @@ class Control:
         self.world = World(topology, first_revision=int(now * 1000), policy=policy)
         self._token_of = token_of
         self._numbers: dict[str, tuple[str, int]] = {}  # site -> (agent, last report's number)
+        self._replaced: dict[str, tuple[str, ...]] = {}  # site -> agents before, the last few
         loaded = store.load()
         self.world.seq = loaded.seq
         self.world.load(loaded.jobs, loaded.sites, now)
@@ -160,6 +164,9 @@ class Control:
             draft = Draft(self.world)
             sites.take_report(self.world, draft, self.policy, site, report, now)
             draft.commit(self.store)
+            before, _ = self._numbers.get(site, (report.agent, -1))
+            if before != report.agent:
+                self._replaced[site] = (*self._replaced.get(site, ()), before)[-REPLACED:]
             self._numbers[site] = (report.agent, report.number)
         # Whoever is answered may count on a lease: also one whose report came late.
         self.world.heard[site] = now
@@ -176,8 +183,11 @@ class Control:
         return job if held is not None and held.share.site == site else ""
 
     def _in_order(self, site: str, report: Report) -> bool:
+        """Whether it tells what is: not overtaken by a later one, nor by that of a new agent."""
         agent, number = self._numbers.get(site, ("", -1))
-        return agent != report.agent or report.number >= number
+        if agent == report.agent:
+            return report.number >= number
+        return report.agent not in self._replaced.get(site, ())
 
     def sites(self, now: float) -> tuple[SiteView, ...]:
         """Every site of the pool."""
