@@ -27,6 +27,11 @@ lease: {duration: 10s, grace: 3s, heartbeat: 1s}
 """
 
 
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Shell:
     """Calls ``skep`` with a home of its own."""
 
@@ -50,6 +55,7 @@ class Shell:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=_heed_interrupts,
         )
 
     def skep(self, *argv: str, code: int = 0) -> str:
