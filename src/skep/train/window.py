@@ -1,8 +1,12 @@
-"""How much data may be on its way to a peer: half a second of what the link was measured to carry.
+"""How much data may be on its way to a peer, and how fast it goes out.
 
-The peer acknowledges data as it arrives. So no queue builds up in the network that calls and beats
-would have to wait in, whatever the link, and the rate of the link is known. Pure; times are
-arguments (seconds).
+On its way: half a second of what the link was measured to carry. The peer acknowledges data as it
+arrives, so no queue builds up in the network that calls and beats would have to wait in, whatever
+the link, and the rate of the link is known. How fast: a little below that rate, so that the queue
+in front of a slow link stays empty and others who use it are not kept waiting; from time to time,
+for a moment, as fast as the window allows, since what is never filled cannot be measured.
+
+Pure; times are arguments (seconds).
 """
 
 from __future__ import annotations
@@ -14,6 +18,12 @@ LEAST = 1 << 16  # bytes that may always be on their way
 AHEAD_S = 0.5
 SAMPLE_S = 0.1  # span over which a delivery rate is measured
 MEMORY_S = 30.0  # for which the best rate is remembered
+PACE = 0.9  # of what the link carried on average while the window was full
+BLOCK_S = 1.0  # of which an average is made
+GROWTH = 1.25  # an average that is so much above the last is not the link's yet
+BURST_S = 0.02  # that sending may catch up when it comes late
+PROBE_S = 2.0  # for which data is not paced at most, in order to measure anew
+AGAIN_S = 20.0  # from one measurement to the next
 
 
 @dataclass(slots=True)
@@ -23,6 +33,15 @@ class Window:
     sent: int = 0
     acknowledged: int = 0
     rate: float | None = None  # bytes/s that the link has carried at its best of late, when full
+    stuck: bool = False  # the system takes no more data just now
+    _mean: float = 0.0  # the last average; data is paced below it
+    _span: float = 0.0  # seconds and bytes of the average that is being made
+    _moved: int = 0
+    _steady: bool = False  # it does not grow any more
+    _measured: float = 0.0  # when the last average was made
+    _probe: float = 0.0  # until when data is not paced, unless it is steady before
+    _rushed: bool = False  # data was not paced just before
+    _due: float = 0.0  # when the next data may go out
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _best: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -32,18 +51,38 @@ class Window:
         limit = LEAST + AHEAD_S * (self.rate or 0.0)
         return self.sent - self.acknowledged < limit
 
-    def put(self, count: int) -> None:
+    def pause(self, now: float) -> float:
+        """Seconds until data may go out, if the window is open then."""
+        return max(0.0, self._due - now)
+
+    def put(self, count: int, now: float) -> None:
         """``count`` bytes of data go out."""
         if self.sent == self.acknowledged:
             self._marks.clear()  # it was idle: measured from the next acknowledgement on
         self.sent += count
+        if not self._paced(now):
+            self._rushed = True
+        elif self._rushed:  # the queue that measuring made is let go
+            self._rushed, self._due = False, now + (self.sent - self.acknowledged) / self._mean
+        else:
+            self._due = max(self._due, now - BURST_S) + count / (PACE * self._mean)
+
+    def _paced(self, now: float) -> bool:
+        if not self._mean:
+            return False
+        if now - self._measured > AGAIN_S:
+            self._measured, self._probe, self._steady = now, now + PROBE_S, False
+            self._span, self._moved = 0.0, 0
+        return self._steady or now >= self._probe
 
     def acknowledge(self, total: int, now: float) -> None:
         """The peer has ``total`` bytes of data so far. Raises ``ValueError`` when it cannot."""
         if not self.acknowledged <= total <= self.sent:
             raise ValueError(f"{total} bytes acknowledged of {self.sent}")
-        if self.open:
+        if self.open and not self.stuck:
             self._marks.clear()  # more could have been sent: that tells of the sender, not the link
+        if self._marks:
+            self._average(now - self._marks[-1][0], total - self._marks[-1][1], now)
         self.acknowledged = total
         while len(self._marks) > 1 and now - self._marks[1][0] >= SAMPLE_S:
             self._marks.popleft()
@@ -59,3 +98,13 @@ class Window:
             self._best.pop()
         self._best.append((now, rate))
         self.rate = self._best[0][1]
+
+    def _average(self, seconds: float, count: int, now: float) -> None:
+        self._span, self._moved = self._span + seconds, self._moved + count
+        if self._span >= BLOCK_S:
+            mean = self._moved / self._span
+            self._steady = mean < GROWTH * self._mean
+            if not self._steady:
+                self._probe = now + PROBE_S
+            self._mean, self._measured = mean, now
+            self._span, self._moved = 0.0, 0

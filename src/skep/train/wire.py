@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ssl
@@ -107,16 +108,28 @@ class Wire:
             else:
                 if not self._data and self.window.sent == self.window.acknowledged:
                     self._done.set()
-                await self._wake.wait()
-                self._wake.clear()
+                await self._sleep(None)
 
     async def _write_data(self) -> None:
+        pause = self.window.pause(self._loop.time())
+        if pause > 0:
+            await self._sleep(pause)
+            return
         frame = next(self._data[0], None)
         if frame is None:
             self._data.popleft()
             return
-        self.window.put(len(frame))
+        self.window.put(len(frame), self._loop.time())
+        self.window.stuck = True  # seen by acknowledgements only if it has to wait
         await self._write(frame)
+        self.window.stuck = False
+
+    async def _sleep(self, seconds: float | None) -> None:
+        """Until something is put or acknowledged, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _write(self, frame: bytes) -> None:
         await self._channel.write(frame + self._out.tag(frame) if self._out else frame)
