@@ -153,7 +153,11 @@ def _bracket(timeline: Timeline, asks: tuple[Ask, ...], times: Floats) -> int:
 
 
 def _enough(board: Board, view: Ledger, ask: Ask) -> bool:
-    rooms: Ints = one_pool_per_site(board.columns(ask.kind), room(board, view, ask))
+    columns = board.columns(ask.kind)
+    free = np.sort(view.free[columns.rows])[::-1][: ask.sites_max]
+    if not ask.worth and int(free.sum()) < ask.least:  # whatever the masks leave of it
+        return False
+    rooms: Ints = one_pool_per_site(columns, room(board, view, ask))
     top = np.sort(rooms)[::-1][: ask.sites_max]
     return int(top.sum()) >= ask.least and int(np.count_nonzero(top)) >= ask.sites_min
 
