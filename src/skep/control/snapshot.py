@@ -76,7 +76,7 @@ def _line(world: World, policy: Policy, now: float) -> Line:
 def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) -> None:
     """Bring the line up to a job that waits."""
     queue = policy.queue(job.spec.queue)
-    avoid = _avoided(job, now)
+    avoid = _avoided(job, now) if job.runs else frozenset()
     if avoid:
         world.avoiding.add(job.id)
     else:
@@ -90,7 +90,7 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) ->
             submitted_at=job.submitted_at,
             not_before=job.not_before,
             user=job.user,
-            repair=_repair(job),
+            repair=_repair(job) if job.runs else None,
             avoid=avoid,
             latest_start=_latest_start(job),
             start_by=job.submitted_at + (job.spec.defer or 0.0),

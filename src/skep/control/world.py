@@ -85,7 +85,7 @@ class World:
         old = self.jobs.get(job.id)
         if job.ended and not (old and old.ended):
             self.history.note(job)
-        if old is None or old.runs is not job.runs or job.ended:
+        if job.runs and (old is None or old.runs is not job.runs or job.ended):
             self._follow(old, job)
         self.jobs[job.id] = job
         self._index(job)
@@ -240,8 +240,10 @@ class World:
 
     def length(self, job: JobState) -> float:
         """Seconds that the job is expected to work yet, counted from when it is placed."""
-        if job.live() and (holder := self.holding.holders.get(job.id)) is not None:
-            return max(1.0, holder.end - self.now)
+        if job.runs and job.live():
+            holder = self.holding.holders.get(job.id)
+            if holder is not None:
+                return max(1.0, holder.end - self.now)
         return max(1.0, self.estimate(job).seconds - job.done)
 
     def estimate(self, job: JobState) -> Estimate:
@@ -288,7 +290,10 @@ def _matters(before: Mapping[str, RunState], after: Mapping[str, RunState]) -> b
 
 def lost_shares(job: JobState) -> tuple[RunState, ...]:
     """Shares of a started gang to be placed again while other shares run or have succeeded."""
-    live = job.live()
+    return _lost_shares(job, job.live())
+
+
+def _lost_shares(job: JobState, live: tuple[RunState, ...]) -> tuple[RunState, ...]:
     if len(live) == len(job.runs) or (job.evicted and live):
         return ()
     shares = job.shares().values()
@@ -300,4 +305,5 @@ def wants_chips(job: JobState) -> bool:
     """Whether the scheduler has something to decide for the job."""
     if job.ended or job.ending:
         return False
-    return not job.live() or bool(lost_shares(job))
+    live = job.live()
+    return not live or bool(_lost_shares(job, live))

@@ -92,6 +92,8 @@ class JobState:
 
     def live(self) -> tuple[RunState, ...]:
         """Runs that hold chips: all that have not ended."""
+        if not self.runs:
+            return ()
         return tuple([r for r in self.runs.values() if r.phase not in ENDED_RUN])
 
     def shares(self) -> dict[int, RunState]:
