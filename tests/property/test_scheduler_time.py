@@ -216,7 +216,24 @@ def enough(snapshot: Snapshot, policy: Policy, found: Preemption, victims: list[
                 then._back(snapshot, holder)
     for share in found.shares:
         then.take(share)
+    if not all(block_has(snapshot, share, victims) for share in found.shares):
+        return False
     return all(then.free[s.site, s.pool] >= 0 and then.watts[s.site] >= -1e-5 for s in found.shares)
+
+
+def block_has(snapshot: Snapshot, share: Share, victims: list[str]) -> bool:
+    """Whether the block that the share is to lie in has its chips once these victims are gone."""
+    pools, at = snapshot.pools, snapshot.sites.names.index(share.site)
+    (row,) = np.flatnonzero((pools.site == at) & (pools.index == share.pool))
+    gone = [h.shares[0].parts for h in snapshot.running[row].holder if h.job in victims]
+    assert pools.first_block is not None
+    assert pools.block_free is not None
+    return all(
+        int(pools.block_free[pools.first_block[row] + block])
+        + sum(n for parts in gone for b, n in parts if b == block)
+        >= chips
+        for block, chips in share.in_blocks
+    )
 
 
 def check_no_cascade(plan: Plan) -> None:

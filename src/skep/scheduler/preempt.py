@@ -176,7 +176,10 @@ class Hunt:
             watts = chips * float(columns.watts[row]) - float(
                 self.ledger.headroom[columns.site[row]]
             )
-            some = prey.cheapest(chips - free[block], watts)
+            short = chips - min(free[block], int(self.ledger.free[pool]))
+            if short <= 0 and watts <= _WATT:
+                continue  # nobody's end would help
+            some = prey.cheapest(short, watts)
             losses = [] if some is None else self._lost(found, prey.rows[some].tolist(), job)
             if losses and not self._delays(ask, choice, losses):
                 yield Way(ask, choice, losses, ((block, chips),))
