@@ -82,6 +82,9 @@ def main() -> None:
             continue
         for case in make(given.traces / name, given.quick):
             compare(case, figures)
+            if not given.quick:  # published of whole lists
+                _published(case)
+            print()
     if (given.traces / "openb").is_dir():
         allocation(given.traces / "openb", figures, seeds=2 if given.quick else 5)
     if given.json:
@@ -117,8 +120,6 @@ def compare(case: Case, figures: dict[str, float]) -> dict[str, Result]:
     bound = lower_bound(case.trace, chips)
     figures[f"{case.key}_bound_completion_s"] = bound
     print(f"  {'no schedule is better than':34} {'':12} {bound:12,.1f}")
-    _published(case)
-    print()
     return found
 
 
