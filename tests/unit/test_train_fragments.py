@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skep.train.flat import FlatModel
-from skep.train.fragments import cuts, fragments_for
+from skep.train.fragments import GAIN_S, cuts, fragments_for
 from skep.train.lead import Options
 from skep.train.outer import PLAIN, fresh, outer_step
 from skep.train.replicas import SNAPSHOT_STEPS, Replicas
@@ -91,6 +91,8 @@ def test_fragments_are_called_although_the_first_ones_rounds_stand_still():
 def test_the_gain_of_joining_is_told_once_it_is_known():
     network = Network("a", "b", "c", count=3)
     network.run(8.0)
+    assert not any("joining sites" in text for text in network.sites["a"].told)
+    network.run(GAIN_S)
     for site in network.sites.values():
         assert site.fragments.gauge.speed_up == pytest.approx(1.0, abs=0.02)  # all do the same
         told = [text for text in site.told if "joining sites helps little" in text]

@@ -28,7 +28,7 @@ from skep.train.rounds import Rounds
 BEAT_S = 0.5
 CHOOSE_S = 1.0
 LATELY_S = 5.0  # for which the fragments tell one thing once
-GAIN_S = 60.0  # for which the gauge must say something else before that is told
+GAIN_S = 30.0  # for which the gauge must say something new before that is told
 SMALLEST = 100_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
 USUAL, MOST = 8, 48
@@ -199,12 +199,12 @@ class Fragments:
         self._collect(now)
 
     def _tell_gain(self, now: float) -> None:
-        """Once it is known, then whenever it was something else for ``GAIN_S``."""
+        """What it has been for ``GAIN_S``, once: a young model learns the same everywhere."""
         text = self.gauge.said()
         kind = text.partition(":")[0]
-        if kind == self._told_gain:
+        if not text or kind == self._told_gain:
             self._gauged_at = now
-        elif text and (not self._told_gain or now - self._gauged_at >= GAIN_S):
+        elif now - self._gauged_at >= GAIN_S:
             self._told_gain = kind
             self.events.append(text)
 
