@@ -1,6 +1,6 @@
 """For all tests: nothing of the terminal that they happen to run in, and no deadlines.
 
-A machine that is busy is no fault of what is tested: how long something takes is for the benchmarks.
+A busy machine is no fault of what is tested: how long something takes is for the benchmarks.
 """
 
 from __future__ import annotations
