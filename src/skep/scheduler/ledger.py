@@ -28,6 +28,7 @@ class Mark:
     used: list[int]
     held: dict[str, float]
     placed: int
+    lying: int
     promised: list[tuple[Ints, Floats, int]]
 
 
@@ -53,6 +54,9 @@ class Ledger:
     windows: list[Window] = field(default_factory=list)
     promises: list[Promise] = field(default_factory=list)
     placed: list[tuple[float, int, int, float]] = field(default_factory=list)  # end, pool, chips, W
+    lying: list[tuple[float, int, Parts]] = field(
+        default_factory=list
+    )  # end, pool, in which blocks
 
     @classmethod
     def now(cls, snapshot: Snapshot, policy: Policy, at: float) -> Ledger:
@@ -139,6 +143,7 @@ class Ledger:
         parts = self.blocks.take(pool, chips, self.most_of_blocks(pool, length))
         self._less(pool, site, chips, power, length)
         self._less_of_blocks(pool, parts, length)
+        self.lying.append((self.at + length, pool, parts))
         return parts
 
     def _less_of_blocks(self, pool: int, parts: Parts, length: float) -> None:
@@ -154,6 +159,9 @@ class Ledger:
         if self.most_of_blocks(pool, length):
             return [(self.take(pool, site, chips, power * chips, length), 1) for _ in range(times)]
         answer = self.blocks.take_often(pool, chips, times)
+        for parts, often in answer:
+            many = tuple((block, often * here) for block, here in parts)
+            self.lying.append((self.at + length, pool, many))
         self._less(pool, site, times * chips, power * (times * chips), length)
         return answer
 
@@ -218,6 +226,7 @@ class Ledger:
             self.limits.used(),
             self.tree.copy(),
             len(self.placed),
+            len(self.lying),
             [
                 (p.free.copy(), p.headroom.copy(), 0 if p.block is None else p.block.spare)
                 for p in self.promises
@@ -231,6 +240,7 @@ class Ledger:
         self.limits.restore(mark.used)
         self.tree.restore(mark.held)
         del self.placed[mark.placed :]
+        del self.lying[mark.lying :]
         for promise, (free, headroom, spare) in zip(self.promises, mark.promised, strict=True):
             promise.free[:], promise.headroom[:] = free, headroom
             if promise.block is not None:

@@ -154,6 +154,9 @@ class Timeline:
             ends, blocks, chips = known
             back = np.bincount(blocks[ends <= when], chips[ends <= when], len(free))
             free = [here + int(more) for here, more in zip(free, back.tolist(), strict=True)]
+        for end, where, parts in self.ledger.lying:
+            for block, chips_here in parts if where == pool and end <= when else ():
+                free[block] += chips_here
         for promise in self.ledger.promises:
             inside = promise.block
             if inside is not None and inside.pool == pool and promise.start <= when < promise.end:
