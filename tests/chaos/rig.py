@@ -62,6 +62,11 @@ class Rig:
         client = Client(self.server["url"], token=(self.home / "tokens/admin").read_text())
         return client.progress(job, after=after, limit=5000).model_dump()
 
+    def events(self, job: str, after: int = 0) -> dict[int, str]:
+        """Events of a job that the control plane has acknowledged: number and kind."""
+        client = Client(self.server["url"], token=(self.home / "tokens/admin").read_text())
+        return {e.seq: e.event.kind for e in client.events(job, after=after).events}
+
     @property
     def server(self) -> dict[str, Any]:
         return dict(json.loads((self.home / "server.json").read_text()))

@@ -84,14 +84,18 @@ def wait_for(rig: Rig, job: str, phases: tuple[str, ...], seconds: float) -> dic
         time.sleep(0.5)
 
 
-def disturb(rig: Rig, job: str, chance: random.Random, rounds: int) -> int:
-    """Kill until ``rounds`` kills have hit or the job has ended; answers the hits."""
+def disturb(rig: Rig, job: str, chance: random.Random, rounds: int, events: dict[int, str]) -> int:
+    """Kill until ``rounds`` kills have hit or the job has ended; answers the hits.
+
+    ``events`` takes in what the control plane has told of the job before each kill.
+    """
     hits = 0
     while hits < rounds:
         time.sleep(chance.uniform(1.0, 6.0))
         view: Any = rig.patient_json("show", job)
         if view.get("job", view)["phase"] in ENDED:
             break
+        events |= rig.events(job)
         hit = rig.kill(chance.choice(KINDS), chance, SITES)
         if hit:
             hits += 1
@@ -117,8 +121,10 @@ def test_fifty_kills(rig: Rig, tmp_path: Path) -> None:
         rig.skep("submit", str(job_file(tmp_path, name)))
         acknowledged.append(name)
         wait_for(rig, name, ("running", *ENDED), 120)
-        hits += disturb(rig, name, chance, min(PER_JOB, ROUNDS - hits))
+        told: dict[int, str] = {}
+        hits += disturb(rig, name, chance, min(PER_JOB, ROUNDS - hits), told)
         detail = wait_for(rig, name, ENDED, 900)
+        assert told.items() <= rig.events(name).items()  # none is lost, none has changed
         assert detail["phase"] == "succeeded", detail["reason"]
         loss = held_out(rig, name)
         print(
@@ -131,5 +137,5 @@ def test_fifty_kills(rig: Rig, tmp_path: Path) -> None:
     assert not journal.alive_twice(records(rig.home))
     listed: Any = rig.json("ps", "--all")
     assert set(acknowledged) <= {view["name"] for view in listed}
-    told = rig.skep("show", "stormy-1")
-    assert any(word in told for word in ("killed", "lost", "again", "gone"))
+    shown = rig.skep("show", "stormy-1")
+    assert any(word in shown for word in ("killed", "lost", "again", "gone"))

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from train_sites import TOKEN, Middle, Party, Sites, address, free_port
+from train_sites import TOKEN, Middle, Sites, address, free_port
 
 from skep.train import meeting
 from skep.train.member import relay_key
@@ -53,14 +53,6 @@ def relay(tmp_path):
     made.start()
     yield made
     made.kill()
-
-
-@pytest.fixture
-def party():
-    made = Party()
-    yield made
-    for exchange in reversed(made.made):
-        exchange.stop()
 
 
 def test_two_sites_train_through_a_relay_that_dies_and_comes_back(tmp_path, relay):

@@ -12,7 +12,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from train_sites import Party, address
+from train_sites import address
 
 from skep.errors import InputError
 from skep.train import handshake
@@ -22,14 +22,6 @@ from skep.train.frames import HEAD, VERSION, Kind, Message, pack_frame, pack_mes
 from skep.train.member import attempt, origin_of, supersedes
 from skep.train.outer import fresh
 from skep.train.settings import Settings
-
-
-@pytest.fixture
-def party():
-    made = Party()
-    yield made
-    for exchange in reversed(made.made):
-        exchange.stop()
 
 
 def test_a_wrong_token_is_refused_and_never_sent(party):

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from train_sites import Middle, Party, address
+from train_sites import Middle, address
 
 from skep.errors import InputError
 from skep.runenv import RunEnv
@@ -18,14 +18,6 @@ from skep.train.frames import FrameError, Kind, Message, pack_frame
 from skep.train.settings import settings
 from skep.train.tls import identity
 from skep.train.wire import Wire
-
-
-@pytest.fixture
-def party():
-    made = Party()
-    yield made
-    for exchange in reversed(made.made):
-        exchange.stop()
 
 
 def test_nothing_can_be_read_on_the_way(party):

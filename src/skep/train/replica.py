@@ -45,9 +45,8 @@ class Replica:
         self._since = now  # when the pending progress began
         self._number = 0
         self._after = 0
-        self._beside = self._missed = (
-            0  # tokens of others and rounds since the pending progress began
-        )
+        # Tokens of others, and rounds, that were merged since the pending progress began.
+        self._beside = self._missed = 0
         self._sent: dict[int, _Sent] = {}
         self._merged: list[tuple[int, _Sent]] = []  # the last ones; a branch may be given up
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
@@ -91,9 +90,7 @@ class Replica:
         run, number = state.merged.get(self.site, ("", 0))
         if self._resumed and (run, number) != old.merged.get(self.site, ("", 0)):
             self._resumed = False
-            if (
-                run != self.run
-            ):  # the earlier run delivered after its checkpoint: it may be in there
+            if run != self.run:  # the earlier one delivered after its checkpoint: maybe all of it
                 return self.reset()
         number = number if run == self.run else 0
         if number == self._after:
