@@ -137,6 +137,14 @@ def test_the_ring_is_the_widest(n: int, rates: list[float]) -> None:
     assert found[0].bandwidth == max(narrowest(order) for order in itertools.permutations(names))
 
 
+def test_the_fastest_site_alone_is_the_one_that_is_so_with_the_whole_batch() -> None:
+    kinds = (("h100-sxm", 64), ("ascend-910b2", 1000), ("ascend-910b2", 1000), ("ascend-910c", 256))
+    names = [f"s{n}" for n in range(len(kinds))]
+    parts = [Part(name, CHIPS[kind], n, FREE) for name, (kind, n) in zip(names, kinds, strict=True)]
+    best = max(mix(part, over={}).real_rate for part in parts)
+    assert mix(*parts, over=full(names, 1e8)).real_rate == pytest.approx(best)
+
+
 KINDS = st.sampled_from(("h100-sxm", "h20", "ascend-910b2", "ascend-910c", "a100-sxm-80gb"))
 SITES = st.lists(st.tuples(KINDS, st.sampled_from((64, 96, 256, 1000))), min_size=1, max_size=4)
 ROUNDING = 0.85  # shares are whole sequences that layouts divide

@@ -125,11 +125,18 @@ def _sets_worth(
     """Parts of the sites that are worth a closer look: those that should be best together, these
     without the smallest one by one (whose shares may round badly), and the fastest site alone."""
     sites = _worth(asked, parts, rates)
-    of = {s: sum(rates[id(p)] for p in parts if p.site == s) for s in {p.site for p in parts}}
+    by_site = {s: [p for p in parts if p.site == s] for s in sorted({p.site for p in parts})}
+    of = {site: sum(rates[id(p)] for p in own) for site, own in by_site.items()}
     order = sorted(sites, key=lambda s: of[s])
     sets = [frozenset(order[place:]) for place in range(min(len(order), ALL_SETS))]
-    sets.append(frozenset({max(of, key=lambda s: of[s])}))
+    sets.append(frozenset({max(by_site, key=lambda s: _with_the_whole_batch(asked, by_site[s]))}))
     return [[p for p in parts if p.site in some] for some in dict.fromkeys(sets)]
+
+
+def _with_the_whole_batch(asked: Asked, parts: Sequence[Part]) -> float:
+    """Tokens/s of a site alone: with more of the batch another one may be the fastest."""
+    rates, _ = alone(asked, parts)
+    return sum(rates.values())
 
 
 def _speed(asked: Asked, parts: Sequence[Part], trainings: Sequence[Training]) -> float:
