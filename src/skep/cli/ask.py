@@ -37,7 +37,7 @@ def ps(
 
 
 def show(job: JobRef, server: Server = None, home: Home = None, as_json: AsJson = False) -> None:
-    """Show one job: what was asked for, its runs, and what happened to it."""
+    """Show one job: what it asks for, its runs, its events."""
     from skep.cli.connect import connect
     from skep.cli.output import show as put
     from skep.cli.output import show_json
@@ -58,7 +58,10 @@ def show(job: JobRef, server: Server = None, home: Home = None, as_json: AsJson 
 
 
 def why(job: JobRef, server: Server = None, home: Home = None, as_json: AsJson = False) -> None:
-    """Say what was decided on a job and why, and what would let it run."""
+    """Say what was decided on a job and why.
+
+    For a job that waits: what each site refuses it for, and what would let it run.
+    """
     from skep.cli.connect import connect
     from skep.cli.output import show, show_json
 
@@ -73,7 +76,7 @@ def why(job: JobRef, server: Server = None, home: Home = None, as_json: AsJson =
 
 
 def sites(server: Server = None, home: Home = None, as_json: AsJson = False) -> None:
-    """List the sites: chips, free chips, power and where it comes from."""
+    """List the sites: chips, free chips, runs, power and its source."""
     from skep.cli.connect import connect
     from skep.cli.output import show, show_json
 

@@ -75,7 +75,10 @@ def systems(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the systems that skep knows: nodes, racks, pods, sites; "–" is not published."""
+    """List the systems that skep knows: nodes, racks, pods, sites.
+
+    "–" is not published.
+    """
     from skep.cli.output import show, show_json
     from skep.data import catalogue
     from skep.files.chipfile import find_chip, find_system

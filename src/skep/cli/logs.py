@@ -29,7 +29,10 @@ def logs(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a job's processes wrote; lines of several processes begin with where."""
+    """Print what a job's processes wrote.
+
+    Lines of several processes begin with where each one ran.
+    """
     from skep.cli.connect import connect
     from skep.errors import NotFoundError, nearest
 

@@ -65,10 +65,11 @@ def plan(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a training or a serving: layout, time, power, price; or match another system.
+    """Plan a training or a serving, or match another system.
 
-    Answers carry a band that held 80 % of the measured runs that were left out of the fit. What is
-    not published of a chip is filled with a range and said.
+    The best layout, and what it takes in time, power and price. Answers carry a band that held
+    80 % of the measured runs that were left out of the fit. What is not published of a chip is
+    filled with a range and said.
     """
     from skep.cli import planning, plansaid
 

@@ -26,7 +26,10 @@ def up(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a control plane and the agents of a pool file, in the background."""
+    """Start the pool of a pool file in the background.
+
+    That is a control plane, and an agent for each site.
+    """
     from skep.cli.connect import connect
     from skep.cli.home import home_at
     from skep.cli.raising import await_server, await_sites, pool_file, raise_keeper, set_free
@@ -77,7 +80,7 @@ def down(
     ] = False,
     home: Home = None,
 ) -> None:
-    """End the control plane and the agents that ``skep up`` started."""
+    """End the control plane and the agents that up started."""
     from skep.cli.home import home_at
     from skep.cli.raising import lower
     from skep.errors import InputError

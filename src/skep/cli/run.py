@@ -75,8 +75,9 @@ def run(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job and follow it to its end; without a control plane, with one of its own.
+    """Submit a job and follow it to its end.
 
+    Where no control plane runs, it starts one of its own over the pool file, until the job ends.
     Exit code 0 where the job succeeded, 8 where it failed, 9 where it was cancelled.
     """
     from skep.cli.attend import Session
@@ -98,7 +99,7 @@ def report(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a job: one HTML file with its figures and plots."""
+    """Write the report of a job as one HTML file with its plots."""
     import time
 
     from skep.cli.attend import report_path

@@ -90,10 +90,11 @@ def simulate(
         typer.Option("--json", metavar="[FILE]", help="Print JSON, or write it to FILE.json."),
     ] = None,
 ) -> int:
-    """Run a scenario, or replay a trace, with the product's own scheduler in simulated time.
+    """Run a scenario or replay a trace in simulated time.
 
-    A scenario file simulates control plane and agents message by message. With --pool and --trace
-    the jobs of a trace are replayed, under one policy or several side by side.
+    What decides is the product's own scheduler. A scenario file simulates control plane and agents
+    message by message. With --pool and --trace the jobs of a trace are replayed, under one policy
+    or several side by side.
     """
     if scenario is not None:
         if pool is not None or trace is not None:

@@ -22,7 +22,10 @@ def top(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Watch sites and jobs (Ctrl-C ends); printed once where the output is no terminal."""
+    """Watch sites and jobs; Ctrl-C ends.
+
+    Printed once where the output is no terminal.
+    """
     from skep.cli.connect import connect
     from skep.cli.output import console, show_json
 
