@@ -82,6 +82,21 @@ def test_two_sites_train_through_a_relay_that_dies_and_comes_back(tmp_path, rela
     assert any(text.endswith(f"is met through the relay at {relay.address}") for text in told)
 
 
+def test_ranks_of_sharded_sites_meet_those_of_their_own_number_at_a_relay(tmp_path, relay):
+    sites = Sites(tmp_path, "a", "b")
+    behind = {"SKEP_LISTEN": "", "SKEP_PEERS": "", "SKEP_RELAY": relay.address}
+    try:
+        for name in "ab":
+            sites.start(name, 3.0, env=behind, ranks=2, shard="all")
+        results = sites.results("a", "a.1", "b", "b.1")
+    finally:
+        sites.stop()
+    digests = [result["digest"] for result in results]
+    assert digests[:2] == digests[2:]
+    assert digests[0] != digests[1]
+    assert min(result["round"] for result in results) >= 3
+
+
 def test_a_relay_sees_no_names_and_nothing_of_what_is_said(party, relay):
     host, port = relay.address.split(":")
     middle = Middle((host, int(port)))

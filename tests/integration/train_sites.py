@@ -16,6 +16,9 @@ import time
 from pathlib import Path
 
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from skep.train.channel import Traffic
@@ -26,7 +29,7 @@ from skep.train.tls import identity
 from skep.train.wire import Wire
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["torch", "torch.distributed", "skep.train", "numpy"])
+SERVER.set_forkserver_preload(["torch", "torch.distributed.fsdp", "skep.train", "numpy"])
 TOKEN = "a-secret-of-the-job"
 
 
@@ -51,7 +54,9 @@ def train(spec):
         else torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
     )
     wrapped = model
-    if torch.distributed.is_initialized():
+    if spec.get("shard"):
+        wrapped = sharded(model, spec["shard"])
+    elif torch.distributed.is_initialized():
         wrapped = torch.nn.parallel.DistributedDataParallel(model)
     optimizer = getattr(torch.optim, spec.get("optimizer", "SGD"))(model.parameters(), lr=0.05)
     chance = torch.Generator().manual_seed(spec.get("data", 0))
@@ -68,7 +73,7 @@ def train(spec):
             steps.write(f"{json.dumps(x[:, 0].tolist())}\n")
             time.sleep(spec.get("sleep", 0.02))
         while run.stats["steps"] < spec.get("steps", 10**9) and "samples" not in spec:
-            if run.elapsed >= spec["seconds"] or os.path.exists(spec.get("until", "/no such file")):
+            if run.elapsed >= spec["seconds"] or rung(spec):
                 break
             x = torch.randn(16, inputs, generator=chance)
             (wrapped(x).squeeze(1) - x.sum(1)).square().mean().backward()
@@ -79,16 +84,48 @@ def train(spec):
             steps.flush()
             time.sleep(spec.get("sleep", 0.02))
         run.finish()
-        vector = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        values = [whole(parameter).reshape(-1) for parameter in model.parameters()]
+        vector = torch.cat(values).detach()
         result = run.stats | {
             "vector": vector.tolist(),
             "anchor": run.synchronised.tolist(),
             "digest": run.digest,
             "start": start,
+            "loss": float((wrapped(x).squeeze(1) - x.sum(1)).square().mean()),
         }
     temporary = spec["out"] + ".tmp"
     Path(temporary).write_text(json.dumps(result))
     os.replace(temporary, spec["out"])
+
+
+def rung(spec):
+    """Whether the bell has been rung, alike on all ranks."""
+    there = os.path.exists(spec.get("until", "/no such file"))
+    if not torch.distributed.is_initialized() or "until" not in spec:
+        return there
+    first = [there]
+    torch.distributed.broadcast_object_list(first, 0)
+    return first[0]
+
+
+NAMES = {"all": ("shard",), "pairs": ("replicate", "shard")}
+
+
+def sharded(model, how):
+    """``fully_shard`` over all ranks, or over pairs of them of which there are copies."""
+    ranks = torch.distributed.get_world_size()
+    mesh = init_device_mesh(
+        "cpu", (ranks,) if how == "all" else (ranks // 2, 2), mesh_dim_names=NAMES[how]
+    )
+    for layer in model:
+        if list(layer.parameters()):
+            fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def whole(parameter):
+    """On all ranks: the parameter, gathered if it is sharded."""
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
 
 
 def samples(spec):

@@ -12,6 +12,7 @@ from skep.train.fragments import GAIN_S, cuts, fragments_for
 from skep.train.lead import Options
 from skep.train.outer import PLAIN, fresh, outer_step
 from skep.train.replicas import SNAPSHOT_STEPS, Replicas
+from skep.train.word import Gate, Word, mark_of
 from tests.train_network import Network
 
 
@@ -111,17 +112,37 @@ def moved(state):
     return outer_step(state, torch.ones_like(state.anchor), PLAIN, 1, {"b": ("x", 1)})
 
 
-def test_fragments_of_one_snapshot_are_applied_at_one_step():
-    ours, _ = replicas()
-    newest = [moved(ours.states[0]), *ours.states[1:]]
-    assert ours.due(newest, 1.0, patience_s=2.0) == []
-    newest[2] = moved(newest[2])
-    assert ours.due(newest, 2.0, patience_s=2.0) == []
-    assert ours.due(newest, 3.1, patience_s=2.0) == [0, 2]  # a leader has died: no longer
-    newest[1] = moved(newest[1])
-    assert ours.due(newest, 3.2, patience_s=2.0) == [0, 1, 2]
-    ours.adopt(newest, [0, 1, 2])
-    assert ours.due(newest, 4.0, patience_s=2.0) == []
+def word(elapsed, *ranks):
+    """The sum over ranks, each with its changed fragments and the origin of them all."""
+    marks = [mark_of([fresh(torch.zeros(1), origin)]) for _, origin in ranks]
+    return Word(
+        speaking=len(ranks),
+        changed=sum(changed for changed, _ in ranks),
+        mark=float(sum(marks)),
+        mark_squared=float(sum(mark**2 for mark in marks)),
+        elapsed=elapsed,
+        patience=2.0,
+    )
+
+
+def test_fragments_of_all_ranks_are_applied_at_one_step():
+    gate = Gate(total=4)
+    assert not gate.opens(word(0.0, (0, "0/a"), (0, "0/a")))
+    assert not gate.opens(word(1.0, (2, "0/a"), (0, "0/a")))
+    assert not gate.opens(word(2.0, (2, "0/a"), (1, "0/a")))
+    assert gate.opens(word(3.1, (2, "0/a"), (1, "0/a")))  # a leader has died: no longer
+    assert gate.opens(word(3.2, (2, "0/a"), (2, "0/a")))
+    assert not gate.opens(word(4.0, (1, "0/a"), (0, "0/a")))  # waits anew
+    assert gate.waiting_since == 4.0
+
+
+def test_shards_of_different_initial_parameters_are_never_applied_together():
+    gate = Gate(total=4)
+    for elapsed in (1.0, 5.0, 9.0):
+        assert not gate.opens(word(elapsed, (2, "0/a"), (2, "1/b")))
+        assert not gate.opens(word(elapsed, (2, "0/a"), (0, "1/b")))
+    assert not gate.opens(word(9.0, (2, "0/a"), (2, "0/a"))._replace(apart=1.0))
+    assert gate.opens(word(9.1, (2, "0/a"), (2, "0/a")))
 
 
 def test_the_parts_of_all_fragments_are_of_one_snapshot():

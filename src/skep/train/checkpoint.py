@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ from skep.train.outer import OuterState, sealed
 from skep.train.parts import state_fields, state_from, state_payload
 from skep.train.shelf import Ranges, ranges_from
 
-MAGIC = b"skepckp3"
+MAGIC = b"skepckp4"
 NAMES = ("outer.ckpt", "outer.previous.ckpt")
 _SUM = 32
 
@@ -26,13 +27,15 @@ _SUM = 32
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Outer state and tokens ahead of it by fragment, this site's own parameters, the state of its
-    optimizer as bytes (empty: none), and the samples in what is ahead."""
+    optimizer as bytes (empty: none), the samples in what is ahead, and ``stamp``, by which the
+    ranks of a site know the checkpoints that they made at one step."""
 
     states: tuple[OuterState, ...]
     parameters: torch.Tensor
     pending: tuple[int, ...]
     optimizer: bytes
     used: Ranges = ()
+    stamp: str = ""
 
 
 def save(folder: str, checkpoint: Checkpoint) -> None:
@@ -52,16 +55,31 @@ def save(folder: str, checkpoint: Checkpoint) -> None:
         raise
 
 
-def load(folder: str, lengths: Sequence[int]) -> tuple[Checkpoint | None, list[str]]:
+def stamps(folder: str) -> list[str]:
+    """Those of the checkpoints of ``folder``, the newest first; of damaged ones none."""
+    found = []
+    for name in NAMES:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, struct.error):
+            data = (Path(folder) / name).read_bytes()
+            found.append(str(_fields(_body(data))[0]["stamp"]))
+    return found
+
+
+def load(
+    folder: str, lengths: Sequence[int], stamp: str | None = None
+) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole and fits, and what was wrong with newer ones.
 
-    ``lengths`` are those of the fragments; one that was cut otherwise is cut anew.
+    ``lengths`` are those of the fragments; one that was cut otherwise is cut anew. With ``stamp``
+    no other will do.
     """
     complaints: list[str] = []
     for name in NAMES:
         path = Path(folder) / name
         try:
-            return _cut(_unpack(path.read_bytes(), sum(lengths)), lengths), complaints
+            found = _cut(_unpack(path.read_bytes(), sum(lengths)), lengths)
+            if stamp in (None, found.stamp):
+                return found, complaints
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
@@ -74,6 +92,7 @@ def _pack(checkpoint: Checkpoint) -> bytes:
         "states": [state_fields(state) for state in checkpoint.states],
         "pending": list(checkpoint.pending),
         "used": list(checkpoint.used),
+        "stamp": checkpoint.stamp,
     }
     header = json.dumps(fields).encode()
     body = b"".join(
@@ -88,14 +107,25 @@ def _pack(checkpoint: Checkpoint) -> bytes:
     return MAGIC + body + hashlib.blake2b(body, digest_size=_SUM).digest()
 
 
-def _unpack(data: bytes, length: int) -> Checkpoint:
+def _body(data: bytes) -> memoryview:
+    """What is between magic and checksum. Raises ``ValueError`` where one of them is wrong."""
     body, checksum = memoryview(data)[len(MAGIC) : -_SUM], data[-_SUM:]
     if not data.startswith(MAGIC):
         raise ValueError("it is not a checkpoint of this version of skep")
     if hashlib.blake2b(body, digest_size=_SUM).digest() != checksum:
         raise ValueError("its checksum is wrong")
+    return body
+
+
+def _fields(body: memoryview) -> tuple[dict[str, Any], int]:
+    """The header, and where it ends."""
     (size,) = struct.unpack_from("!I", body)
-    fields, start = json.loads(bytes(body[4 : 4 + size])), 4 + size
+    return json.loads(bytes(body[4 : 4 + size])), 4 + size
+
+
+def _unpack(data: bytes, length: int) -> Checkpoint:
+    body = _body(data)
+    fields, start = _fields(body)
     found = sum(int(state["length"]) for state in fields["states"])
     if found != length:
         raise ValueError(f"it has {found} parameters; this model has {length}")
@@ -107,7 +137,8 @@ def _unpack(data: bytes, length: int) -> Checkpoint:
     parameters = from_bytes(body[start : start + 4 * length], length)
     pending = tuple(int(count) for count in fields["pending"])
     optimizer = bytes(body[start + 4 * length :])
-    return Checkpoint(tuple(states), parameters, pending, optimizer, ranges_from(fields["used"]))
+    used, stamp = ranges_from(fields["used"]), str(fields["stamp"])
+    return Checkpoint(tuple(states), parameters, pending, optimizer, used, stamp)
 
 
 def _cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from skep.errors import InputError
 from skep.runenv import parse_address
+from skep.train.admission import Admission, Link
 from skep.train.choice import DELAY_SHARE, Chosen
 from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
@@ -33,13 +35,20 @@ class Exchange:
         states: Sequence[OuterState],
         signature: str,
         tell: Callable[[str], None],
+        rail: tuple[int, int] = (0, 1),
     ) -> None:
+        """``rail``: which rank of this site this is, of how many that exchange."""
         self._settings, self._tell = chosen, tell
         listen = chosen.listen
         dialable = listen if listen and parse_address(listen)[0] not in _WILDCARDS else ""
-        self.me = Member(chosen.site, chosen.rank, chosen.run, signature, dialable, chosen.seat)
+        who = (chosen.site, chosen.rank, chosen.run)
+        self.me = Member(*who, signature, dialable, chosen.seat, *rail)
+        self._admission = Admission(gated=self.me.rails > 1)
+        self._rails: dict[str, list[str]] = {}  # where the ranks of each site listen
+        self._own_rails: list[str] = []
         limit = 8 * max(state.anchor.numel() for state in states) + (1 << 20)
         self._rounds = Fragments(self.me, states, chosen.options, time.monotonic())
+        self._rounds.nudged = 0.0 if self.me.rail else None
         self._mesh = Mesh(self.me, chosen.token, chosen.proxy, limit, self)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -158,13 +167,76 @@ class Exchange:
         ``deadline``, with commas, None if that did not matter."""
         expected = set(self._settings.peers)
         while time.monotonic() < deadline or self.behind:
-            here = set(self.sites)
-            complete = bool(here) and expected <= here
-            running = bool(here) and any(state.round > 0 for state in self.states)
-            if (complete or running) and self.level_or_running:
+            if self.ready(expected):
                 return None
             self.wait(0.1)
         return ", ".join(sorted(expected - set(self.sites)))
+
+    def ready(self, expected: set[str]) -> bool:
+        """Whether all expected peers are here and level, or training is under way."""
+        here = set(self.sites)
+        complete = bool(here) and expected <= here
+        running = bool(here) and any(state.round > 0 for state in self.states)
+        return (complete or running) and self.level_or_running
+
+    # -- with several ranks that exchange: what they tell each other ------------------------
+
+    @property
+    def called_last(self) -> float:
+        """When the last call of the first fragment was seen."""
+        return self._rounds.rounds[0].called_last
+
+    def nudge(self, now: float) -> None:
+        """Rank 0 of this site has seen its rounds called: those here go with them."""
+        self._rounds.nudged = now
+
+    @property
+    def listening(self) -> str:
+        """Where this rail may be dialled: ``:port`` where the host is not known, "" nowhere."""
+        listen = self._settings.listen
+        return self.me.listen or (f":{parse_address(listen)[1]}" if listen else "")
+
+    @property
+    def changes(self) -> int:
+        """Grows with whatever the other ranks have to hear of."""
+        return self._admission.changes
+
+    @property
+    def links(self) -> frozenset[Link]:
+        """Who is connected on this rail."""
+        return self._admission.links()
+
+    def admit(self, whole: Iterable[Link]) -> None:
+        """Only these take part from here on: all ranks are connected to them."""
+        runs = list(whole)
+        self._soon(lambda now: self._admit(runs, now))
+
+    @property
+    def rails(self) -> dict[str, list[str]]:
+        """By site where its ranks may be dialled, as their first rank told this one."""
+        return {
+            site: [self._at(site, address) for address in told]
+            for site, told in list(self._rails.items())
+        }
+
+    def tell_rails(self, addresses: list[str]) -> None:
+        """Where the ranks of this site listen, for those that connect with the first of them."""
+
+        def work(_: float) -> None:
+            self._own_rails = addresses
+            for site in self._admission.linked:
+                self._send_rails(site)
+
+        self._soon(work)
+
+    def learn(self, addresses: Mapping[str, str]) -> None:
+        """Where this rail of other sites may be dialled."""
+
+        def work(_: float) -> None:
+            for site, address in addresses.items():
+                self._mesh.moved(site, address)
+
+        self._soon(work)
 
     def wait(self, seconds: float) -> None:
         """Sleep until something has happened, or for ``seconds``."""
@@ -231,19 +303,50 @@ class Exchange:
     # -- what the mesh reports --------------------------------------------------------------
 
     def joined(self, member: Member) -> None:
-        self._rounds.joined(member, time.monotonic())
-        self._flush()
+        if self._own_rails:
+            self._send_rails(member.site)
+        if self._admission.joined(member):
+            self._rounds.joined(member, time.monotonic())
+            self._flush()
 
     def left(self, member: Member, on_purpose: bool) -> None:
-        self._rounds.left(member.site, time.monotonic(), on_purpose)
-        self._flush()
+        if self._admission.left(member):
+            self._rounds.left(member.site, time.monotonic(), on_purpose)
+            self._flush()
+        elif on_purpose:
+            self._rounds.ended(member)
 
     def received(self, site: str, message: Message) -> None:
+        if message.kind is Kind.RAILS:
+            self._rails[site] = [str(address) for address in message.fields["at"]]
+            self._admission.changes += 1
+            return
         if message.kind is Kind.BEAT:
             for name, address in dict(message.fields["sites"]).items():
                 self._mesh.learn(str(name), str(address))
-        self._rounds.received(site, message, time.monotonic())
-        self._flush()
+        if self._admission.lets(site, message):
+            self._rounds.received(site, message, time.monotonic())
+            self._flush()
+
+    def _admit(self, whole: list[Link], now: float) -> None:
+        out, fresh = self._admission.admit(whole)
+        for site in out:
+            self._rounds.left(site, now)
+        for member, kept in fresh:
+            self._rounds.joined(member, now)
+            for message in kept:
+                with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
+                    self._rounds.received(member.site, message, now)
+
+    def _send_rails(self, site: str) -> None:
+        self._mesh.send(site, Message(Kind.RAILS, {"at": self._own_rails}))
+
+    def _at(self, site: str, address: str) -> str:
+        """Without a host: at that where the first rank is dialled, nowhere if it is not."""
+        if not address.startswith(":"):
+            return address
+        host = self._mesh.address_of(site).rpartition(":")[0]
+        return host + address if host else ""
 
     def event(self, text: str) -> None:
         self._tell(text)

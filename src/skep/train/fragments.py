@@ -72,13 +72,13 @@ class Fragments:
     def __init__(
         self, me: Member, states: Sequence[OuterState], options: Options, now: float
     ) -> None:
-        self.me, count = me, len(states)
-        self.rounds = [
-            Rounds(me, state, options, now, index, count) for index, state in enumerate(states)
-        ]
+        self.me = me
+        self.rounds = [Rounds(me, state, options, now, index) for index, state in enumerate(states)]
         self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self._lately: dict[str, float] = {}  # what was told, when
+        # When another rank of this site saw the rounds called that those here go with, if they do.
+        self.nudged: float | None = None
         self.receiving = False  # whether some peer's data has come in part
         self.rates: Mapping[str, float] = {}  # bytes/s that the link to each peer carries
         self.chosen: Chosen | None = None
@@ -182,6 +182,11 @@ class Fragments:
                 self.tick(now)  # the other fragments follow at once
         self._collect(now)
 
+    def ended(self, member: Member) -> None:
+        """A site that did not take part yet has left on purpose."""
+        for rounds in self.rounds:
+            rounds.ended.add(member.seat_name)
+
     def announce(self, now: float) -> None:
         """Tell the peers at once how this site is doing."""
         self._beat(now)
@@ -194,7 +199,8 @@ class Fragments:
             self._choose(now)
             self._tell_gain(now)
         for rounds in self.rounds:
-            rounds.wave, rounds.receiving = self.rounds[0].called_last, self.receiving
+            rounds.wave = self.rounds[0].called_last if rounds.index else self.nudged
+            rounds.receiving = self.receiving
             rounds.tick(now)
         self._collect(now)
 

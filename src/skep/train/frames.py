@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Any
 
 MAGIC = b"skep"
-VERSION = 4
+VERSION = 5
 HEAD = struct.Struct("!4sBBHII")
 CHUNK = 1 << 15
 MORE, DATA = 1, 2
@@ -48,6 +48,7 @@ class Kind(IntEnum):
     STATE = 15
     LEAVE = 16
     GOT = 17
+    RAILS = 18
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def join(
     grace: float | None = None,
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
+    sharded: bool = False,
     trace: str = "",
     on_event: OnEvent | None = None,
 ) -> Run:
@@ -51,6 +52,8 @@ def join(
     pieces of the model are exchanged in turn.
     ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
+    ``sharded`` says that each rank holds parameters of its own (tensor or pipeline parallelism by
+    hand); what ``fully_shard`` has sharded is known without it.
     ``trace`` is a file for Chrome's trace viewer.
     ``on_event`` is called with one line of text, from a background thread.
     """
@@ -77,6 +80,7 @@ def join(
         grace=grace,
         start_wait=start_wait,
         finish_wait=finish_wait,
+        sharded=sharded,
         trace=trace,
         on_event=on_event,
     )

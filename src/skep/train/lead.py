@@ -44,8 +44,6 @@ class Lead:
     """Open round and measurements of the leader."""
 
     options: Options
-    index: int = 0  # this fragment among ``count``
-    count: int = 1
     called: float | None = None  # when the open round was called; None: none is open
     final: bool = False
     expected: set[str] = field(default_factory=set)
@@ -74,19 +72,19 @@ class Lead:
         """The name of the codec for what this site sends."""
         return self.chosen.codec if self.options.codec == AUTO else self.options.codec
 
-    def due(self, now: float, steps: int, wave: bool, hungry: bool = False) -> bool:
+    def due(self, now: float, steps: int, wave: bool | None, hungry: bool = False) -> bool:
         """Whether it is time to call the next round.
 
-        The first fragment keeps the time, the others follow its calls (``wave``), or open one by
-        themselves when there was none for two intervals.
+        The first fragment keeps the time (``wave`` None), the others follow its calls, or open one
+        by themselves when there was none for two intervals.
         """
         if self.called is not None:
             return False
         if self.undelivered and now - self.closed < patience(self.exchange_s, self.options.grace):
             return False
-        if wave if self.index else hungry and now - self.since >= HUNGRY_S:
+        if hungry and now - self.since >= HUNGRY_S if wave is None else wave:
             return True
-        times = 2.0 if self.index else 1.0
+        times = 1.0 if wave is None else 2.0
         if self.options.interval_steps is not None:
             return steps - self.since_steps >= times * self.options.interval_steps
         return now - self.since >= times * self.interval_s

@@ -49,6 +49,7 @@ class Meeting:
     listens: bool
     host: Host
     traffic: Traffic
+    rail: int = 0
     _relays: set[str] = field(default_factory=set)
     _under_way: set[str] = field(default_factory=set)
     _since: dict[str, float] = field(default_factory=dict)  # when a site was first heard of
@@ -103,8 +104,8 @@ class Meeting:
     def _request(self, kind: Kind, nonce: str, to: str) -> dict[str, object]:
         key = relay_key(self.token)
         me = alias_of(key, self.site)
-        proof = pass_for(key, kind.name, nonce, me, to)
-        about = {"room": room_of(key), "site": me, "proof": proof}
+        proof = pass_for(key, kind.name, nonce, me, to, self.rail)
+        about = {"room": room_of(key), "site": me, "rail": self.rail, "proof": proof}
         return about | ({"to": to} if kind is Kind.MEET else {"listens": self.listens})
 
     def _heard(self, address: str, sites: dict[str, bool]) -> None:

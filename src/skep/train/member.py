@@ -8,7 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_FIELDS = ("site", "rank", "run", "signature", "listen", "seat")
+_TEXTS = ("site", "run", "signature", "listen", "seat")
+_NUMBERS = ("rank", "rail", "rails")
 _ATTEMPT = re.compile(r"-a(\d+)-")
 
 
@@ -22,6 +23,8 @@ class Member:
     signature: str  # of the model's shapes: other shapes cannot be averaged
     listen: str = ""  # where it may be dialled; empty: nowhere
     seat: str = ""  # its place in the job, which a run elsewhere may take over; empty: the site
+    rail: int = 0  # which of its ranks this is, of ``rails`` that exchange
+    rails: int = 1
 
     @property
     def order(self) -> tuple[int, str]:
@@ -40,13 +43,12 @@ class Member:
 def member_from(fields: dict[str, Any]) -> Member:
     """A member from the fields of a HELLO. Raises ``ValueError`` when they are not such."""
     try:
-        values = {name: fields[name] for name in _FIELDS}
+        values = {name: fields[name] for name in _TEXTS + _NUMBERS}
     except KeyError as error:
         raise ValueError(f"a greeting without {error}") from error
-    texts = [values[name] for name in _FIELDS if name != "rank"]
-    if not all(isinstance(text, str) and len(text) <= 256 for text in texts):
+    if not all(isinstance(values[name], str) and len(values[name]) <= 256 for name in _TEXTS):
         raise ValueError("a greeting with a wrong field")
-    if isinstance(values["rank"], bool) or not isinstance(values["rank"], int):
+    if not all(type(values[name]) is int for name in _NUMBERS):
         raise ValueError("a greeting with a wrong rank")
     return Member(**values)
 
@@ -98,9 +100,9 @@ def alias_of(key: str, site: str) -> str:
     return hmac.new(key.encode(), f"skep-train-2 alias {site}".encode(), "sha256").hexdigest()[:32]
 
 
-def pass_for(key: str, kind: str, nonce: str, site: str, to: str) -> str:
+def pass_for(key: str, kind: str, nonce: str, site: str, to: str, rail: int = 0) -> str:
     """HMAC-SHA256 (hex): ``site`` holds the key of a relay that challenged it with ``nonce``."""
-    text = "\n".join(("skep-train-2 pass", kind, nonce, site, to))
+    text = "\n".join(("skep-train-2 pass", kind, nonce, site, to, str(rail)))
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 

@@ -85,7 +85,13 @@ class Mesh:
         Who cannot be dialled is met at ``relay`` and at each site that can be.
         """
         self._meeting = Meeting(
-            self.me.site, self._credentials.token, self._proxy, bool(listen), self, self.traffic
+            self.me.site,
+            self._credentials.token,
+            self._proxy,
+            bool(listen),
+            self,
+            self.traffic,
+            self.me.rail,
         )
         self._cut_off = not listen
         if listen:
@@ -103,7 +109,19 @@ class Mesh:
             return
         parse_address(address)
         self._addresses[site] = address
-        self.spawn(self._keep_dialling(site, address))
+        self.spawn(self._keep_dialling(site))
+
+    def moved(self, site: str, address: str) -> None:
+        """As ``learn``; one that is dialled already is dialled here instead."""
+        if site in self._addresses:
+            parse_address(address)
+            self._addresses[site] = address
+        else:
+            self.learn(site, address)
+
+    def address_of(self, site: str) -> str:
+        """Where ``site`` is dialled, "" where nothing is known."""
+        return self._addresses.get(site, "")
 
     def send(self, site: str, message: Message) -> None:
         """Queue a message; it is lost when the site is not connected."""
@@ -200,11 +218,11 @@ class Mesh:
             await self._serve(Peer(member, wire, dialler=self.me.site))
         return member is not None
 
-    async def _keep_dialling(self, site: str, address: str) -> None:
+    async def _keep_dialling(self, site: str) -> None:
         pause = BACKOFF_S[0]
         while True:
             lasting = pause >= PATIENT * BACKOFF_S[0]
-            if site in self.peers or await self._dial(site, address, lasting):
+            if site in self.peers or await self._dial(site, self._addresses[site], lasting):
                 pause = BACKOFF_S[0]
             else:
                 pause = min(2 * pause, BACKOFF_S[1])
@@ -239,6 +257,8 @@ class Mesh:
         newest = self._newest.get(member.site, member.run)
         if not supersedes(member.run, newest):
             return f"run {member.run} of {member.site} is stale: {newest} is the newest"
+        if (member.rail, member.rails) != (self.me.rail, self.me.rails):
+            return _not_alike(member, self.me)
         if member.signature != self.me.signature:
             return f"{member.site} trains a model of other shapes"
         return ""
@@ -323,3 +343,12 @@ class Mesh:
             for peer in list(self.peers.values()):
                 if now - peer.wire.heard > SILENCE_S:
                     self._drop(peer, f"silent for {SILENCE_S:g} s")
+
+
+def _not_alike(member: Member, me: Member) -> str:
+    if member.rails == me.rails:
+        return f"rank {member.rail} of {member.site} met rank {me.rail} of {me.site}"
+    return (
+        f"{member.site} shards its model over {member.rails} ranks and {me.site} over {me.rails}: "
+        "allowed: as many at all sites (a model that is not sharded counts as one)"
+    )

@@ -71,19 +71,20 @@ class Relay:
     def allow(self, keys: Iterable[str]) -> None:
         """From now on these keys are known and no others; what is under way goes on."""
         self._keys = {room_of(key): key for key in keys}
-        for room in self._keys:
-            self._rooms.setdefault(room, {})
 
     async def serve(self, streams: Streams, wire: Wire, caller: Caller) -> None:
         """An OFFER or MEET, to its end. Raises ``DeniedError``, ``FrameError``, ``OSError``."""
         request = caller.request
         room, site = text_of(request, "room"), text_of(request, "site")
         to = text_of(request, "to") if request.kind is Kind.MEET else ""
-        key = self._keys.get(room)
-        if key is None or not same(
-            pass_for(key, request.kind.name, caller.nonce, site, to), request.fields.get("proof")
-        ):
+        key, rail = self._keys.get(room), request.fields.get("rail")
+        if type(rail) is not int:
+            raise FrameError(f"{request.kind.name} without rail")
+        shown = pass_for(key or "", request.kind.name, caller.nonce, site, to, rail)
+        if key is None or not same(shown, request.fields.get("proof")):
             raise await refuse(wire, "this relay does not serve a job with that token")
+        room = f"{room}/{rail}"  # ranks meet those of their own rail only
+        self._rooms.setdefault(room, {})
         if request.kind is Kind.MEET:
             await self._meet(room, to, streams, wire)
         else:

@@ -33,7 +33,6 @@ class Replicas:
         self._open: set[int] = set()  # fragments for which it has not been used yet
         self._steps_since = self._tokens_since = 0
         self._wanted: Want | None = None  # with the snapshot
-        self._waiting_since: float | None = None
         self._replicas = [
             Replica(*who, state, now, tokens) for state, tokens in zip(states, pending, strict=True)
         ]
@@ -63,27 +62,15 @@ class Replicas:
         for replica in self._replicas:
             replica.pending += tokens
 
+    def fit(self, newest: Sequence[OuterState]) -> bool:
+        """Whether these come from the same initial parameters."""
+        return one_origin(newest)
+
     def changed(self, newest: Sequence[OuterState]) -> list[int]:
         """Fragments whose newest state is not applied yet; none while they do not fit together."""
         pairs = enumerate(zip(newest, self._replicas, strict=True))
         found = [index for index, (state, replica) in pairs if state is not replica.state]
         return found if found and one_origin(newest) else []
-
-    def due(self, newest: Sequence[OuterState], now: float, patience_s: float) -> list[int]:
-        """Fragments to apply now: all that changed, once all have or ``patience_s`` is over.
-
-        Averaged pieces beside pieces that are not make a model that nobody has trained.
-        """
-        found = self.changed(newest)
-        if not found or len(found) == len(self._replicas):
-            self._waiting_since = None
-            return found
-        if self._waiting_since is None:
-            self._waiting_since = now
-        if now - self._waiting_since < patience_s:
-            return []
-        self._waiting_since = None
-        return found
 
     def adopt(self, newest: Sequence[OuterState], indices: Iterable[int]) -> None:
         """Put the local progress of these fragments on top of their newest states."""
@@ -93,15 +80,23 @@ class Replicas:
             moved = self._replicas[index].adopt(self._flat.read(start, stop), newest[index])
             self._flat.write(moved, start)
 
+    def stale(self, index: int) -> bool:
+        """Whether a call for this fragment wants another snapshot than the last."""
+        return index not in self._open or self._steps_since > SNAPSHOT_STEPS
+
+    def snapshot(self) -> None:
+        """From here on calls are answered with the parameters of now."""
+        self._snapshot, self._wanted = self._flat.read(), self.want
+        self._open = set(range(len(self._replicas)))
+        self._steps_since = self._tokens_since = 0
+
     def answer(self, index: int, now: float) -> Part | None:
         """The progress of one fragment, from one snapshot with those that are asked for with it.
 
         None when it is not finite.
         """
-        if index not in self._open or self._steps_since > SNAPSHOT_STEPS:
-            self._snapshot, self._wanted = self._flat.read(), self.want
-            self._open = set(range(len(self._replicas)))
-            self._steps_since = self._tokens_since = 0
+        if self.stale(index):
+            self.snapshot()
         self._open.discard(index)
         own = self._snapshot[slice(*self._ranges[index])]
         want = self._wanted if index == 0 else None

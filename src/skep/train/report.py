@@ -17,17 +17,19 @@ def stats_of(
     meter: Meter,
     pacer: Pacer | None,
     exchange: Exchange | None,
+    traffic: tuple[int, int],
     states: Sequence[OuterState],
     global_tokens: int,
 ) -> dict[str, Any]:
     """Counts of this site, and over all sites as far as they have reported.
 
+    ``traffic``: bytes sent and received by all ranks of the site.
     ``bytes_per_token`` is what all sites really sent per token of all sites;
     ``ddp_bytes_per_token`` what plain data parallelism would send (``skep.train.accounting``).
     """
     peers = exchange.last_reports() if exchange is not None else []
     chosen = exchange.chosen if exchange is not None else None
-    own_sent = exchange.sent if exchange is not None else 0
+    own_sent, _ = traffic
     per_step = [meter.tokens_per_step or 0.0, *(local.tokens_per_step for local in peers)]
     sent = [own_sent, *(local.sent for local in peers)]
     return {
@@ -52,15 +54,16 @@ def stats_of(
     }
 
 
-def line_of(meter: Meter, exchange: Exchange | None) -> dict[str, Any]:
-    """What each line of the progress file says about this site."""
+def line_of(meter: Meter, traffic: tuple[int, int]) -> dict[str, Any]:
+    """What each line of the progress file says about this site; bytes sent and received."""
+    sent, received = traffic
     return {
         "step": meter.steps,
         "tokens": meter.tokens,
         "tokens_per_s": round(meter.rate, 1),
         "exchange_s": round(meter.exchange_s, 3),
-        "bytes_sent": exchange.sent if exchange is not None else 0,
-        "bytes_received": exchange.received_bytes if exchange is not None else 0,
+        "bytes_sent": sent,
+        "bytes_received": received,
     }
 
 

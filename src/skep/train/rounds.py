@@ -47,12 +47,12 @@ class Rounds(Standing):
         options: Options,
         now: float,
         index: int = 0,
-        count: int = 1,
     ) -> None:
         super().__init__(me, state, index)
         self.options = options
         self.news = self.receiving = False  # a beat is due at once; data has come in part
-        self.called_last = self.wave = 0.0  # seen calls: the last of this fragment, of the first
+        self.called_last = 0.0  # the last call that was seen
+        self.wave: float | None = None  # that of the fragment that this goes with; None: of none
         self.reports: dict[str, Local] = {}  # the last of each site, also of those that left
         self.wanted: Call | None = None  # what the training loop is asked for
         self.finished = False  # the final round has been applied
@@ -60,7 +60,7 @@ class Rounds(Standing):
         self.events: list[str] = []
         self.closed: list[dict[str, Any]] = []  # one record for each round that was applied
         self.moments: list[Moments] = []  # of the same rounds
-        self._lead = Lead(options, index, count, since=now)
+        self._lead = Lead(options, since=now)
         self._leading_since: float | None = None
         self._last_leader = ""
         self._asked_by = ""  # whose call ``wanted`` is; empty: nobody's, this site is alone
@@ -178,7 +178,8 @@ class Rounds(Standing):
 
     def _due(self, now: float) -> bool:
         hungry = self.local.hungry or any(view.local.hungry for view in self.views.values())
-        return self._lead.due(now, self.local.steps, self.wave > self.called_last, hungry)
+        wave = None if self.wave is None else self.wave > self.called_last
+        return self._lead.due(now, self.local.steps, wave, hungry)
 
     def _majority(self) -> bool:
         absent = self.missing()

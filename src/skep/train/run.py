@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from skep.train.between import Between
 from skep.train.checkpoint import Checkpoint
 from skep.train.chip import Chip
 from skep.train.data import Samples, leasable, values_of
 from skep.train.exchange import Exchange
-from skep.train.flat import FlatModel
 from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
 from skep.train.member import Member, origin_of
@@ -24,10 +24,12 @@ from skep.train.progress import Progress
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
 from skep.train.report import line_of, rounds_of, stats_of
-from skep.train.settings import Settings
+from skep.train.settings import Settings, for_rail
+from skep.train.shards import shards_of
 from skep.train.shelf import Want
 from skep.train.supply import Supply
 from skep.train.trace import Trace
+from skep.train.word import Word
 
 T = TypeVar("T")
 PROGRESS_S = 1.0
@@ -44,17 +46,23 @@ class Run:
         chosen: Settings,
         ranks: Ranks,
     ) -> None:
-        self._optimizer, self._settings, self._ranks = optimizer, chosen, ranks
-        self._flat = FlatModel(model)
+        self._optimizer, self._ranks = optimizer, ranks
+        self._shards = shards = shards_of(model, ranks, chosen.sharded)
+        self._alone, self._expected = chosen.alone, set(chosen.peers)
+        chosen = for_rail(chosen, shards.rail, shards.rails, ranks.broadcast_object(chosen.run))
+        self._settings, self._flat = chosen, shards.own
         self._trace = Trace(chosen.trace if ranks.first else "", chosen.site)
         self._meter = Meter(trace=self._trace)
         self._progress = Progress(chosen.progress_file if ranks.first else "")
-        self._keeper = Keeper(chosen.checkpoint_dir, self._tell, time.monotonic())
+        self._keeper = Keeper(
+            chosen.checkpoint_dir if shards.speaks else "", self._tell, time.monotonic()
+        )
         self._exchange: Exchange | None = None
         count = chosen.fragments or fragments_for(self._flat.length)
         self._ranges = cuts(self._flat.length, count)
         self._replicas: Replicas | None = None
-        self._chip = Chip(chosen.speed, self._flat.length)
+        self._optimizer_state = b""
+        self._chip = Chip(chosen.speed, shards.length)
         self._supply = Supply(self)
         self._samples = Samples(self._supply)
         self._step_tokens = 0
@@ -76,8 +84,14 @@ class Run:
     @property
     def stats(self) -> dict[str, Any]:
         """Counts and rates so far (see ``skep.train.report``); complete on rank 0 of a site."""
+        traffic = self._between.traffic()
         return stats_of(
-            self._meter, self._chip.pacer, self._exchange, self._states(), self._global_tokens
+            self._meter,
+            self._chip.pacer,
+            self._exchange,
+            traffic,
+            self._states(),
+            self._global_tokens,
         ) | {"step_flops": self._chip.step_flops, "participants": self.participants}
 
     @property
@@ -101,19 +115,17 @@ class Run:
         A ``DataLoader`` over a data set with a length, shuffled or in order, is gone through once
         by all sites together, whoever joins or dies; anything else is this rank's own.
         """
-        shared = leasable(loader) and not self._settings.alone
+        shared = leasable(loader) and not self._alone
         for batch in self._samples.one_pass(loader) if shared else loader:  # type: ignore[arg-type]
             self._step_tokens += values_of(batch)
             yield batch
 
     def idle(self, seconds: float) -> None:
         """On all ranks, between steps: take part without training, for ``seconds``."""
-        newest = self._exchange.states if self._exchange is not None else ()
-        indices = self._ranks.broadcast_object(self._due(newest, time.monotonic()))
-        if indices:
-            self._apply(newest, indices)
+        now = time.monotonic()
+        self._turn(0.0, now, trained=False)
+        self._take_part(now)
         if self._exchange is not None:
-            self._take_part(self._exchange)
             self._exchange.wait(seconds)
 
     def log(self, **values: Any) -> None:
@@ -132,21 +144,27 @@ class Run:
             return
         self._done = True
         self._supply.close()
-        vector = self._ranks.broadcast(self._finish() if self._ranks.first else self._empty())
-        if self._exchange is not None or self._ranks.world > 1:
-            self._flat.write(vector)
-        if self._ranks.first:
+        if self._exchange is not None and self._replicas is not None:
+            self._flat.write(self._finish(self._exchange, self._replicas))
+        self._shards.spread(self._ranks)
+        told = self._ranks.broadcast_object((self.round, self._global_tokens))
+        self.round, self._global_tokens = told
+        if self._shards.speaks:
             self._checkpoint(time.monotonic())
             self._keeper.wait()
-            self._progress.write("final", **(self._line() | self.stats))
+        self._progress.write("final", **(self._line() | self.stats))
         self._stop()
 
     # -- beginning and end ------------------------------------------------------------------
 
     def __enter__(self) -> Run:
-        now = time.monotonic()
-        if self._ranks.first:
-            self._begin(now)
+        lengths = [stop - start for start, stop in self._ranges]
+        alike = self._shards.rails > 1
+        keeper, ranks = self._keeper, self._ranks
+        found = keeper.load_alike(lengths, ranks) if alike else keeper.load(lengths)
+        if self._shards.speaks:
+            self._begin(time.monotonic(), found)
+        self._connect()
         self._settle()
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
         self._meter.start(time.monotonic())
@@ -166,40 +184,50 @@ class Run:
         else:
             self._stop()
 
-    def _begin(self, now: float) -> None:
-        chosen, vector = self._settings, self._flat.read()
-        signature = f"{self._flat.signature()}/{len(self._ranges)}"
+    def _begin(self, now: float, found: Checkpoint | None) -> None:
+        """On the ranks that exchange: initial states, those of the checkpoint if there is one."""
+        chosen, vector, shards = self._settings, self._flat.read(), self._shards
+        signature = f"{shards.signature}/{len(self._ranges)}"
         me = Member(chosen.site, chosen.rank, chosen.run, signature)
         states = tuple(fresh(vector[slice(*own)], origin_of(me)) for own in self._ranges)
         pending: tuple[int, ...] = (0,) * len(states)
-        found = self._keeper.load([stop - start for start, stop in self._ranges])
         if found is not None:
             states, pending = found.states, found.pending
             self._flat.write(found.parameters)
+            self._optimizer_state = found.optimizer
             self._tell(f"resumed from the checkpoint of round {rounds_of(states)}")
-        self._optimizer_state = found.optimizer if found is not None else b""
         who = (chosen.site, chosen.run)
         self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
         if found is not None and found.used:
             self._replicas.want = Want(chosen.run, found.used)
-        if not chosen.alone:
-            self._exchange = Exchange(chosen, states, signature, self._tell)
-            self._tell(why_fragments(self._flat.length, chosen.fragments))
+        if not self._alone:
+            rail = (shards.rail, shards.rails)
+            self._exchange = Exchange(chosen, states, signature, self._tell, rail)
+            if self._ranks.first:
+                self._tell(why_fragments(self._flat.length, chosen.fragments))
             self._exchange.start()
-            missing = self._exchange.await_peers(now + chosen.start_wait)
-            if missing is not None:
-                self._tell(f"going on without {missing or 'peers'}; they may join later")
+
+    def _connect(self) -> None:
+        """On all ranks: wait for the other sites, and take over where they are."""
+        how = (self._ranks, self._shards, self._exchange, self._replicas, self._tell)
+        self._between = Between(*how)
+        missing, wait = None, self._settings.start_wait
+        if self._shards.rails > 1 and not self._alone:
+            missing = self._between.connect(self._expected, wait, time.monotonic)
+        elif self._exchange is not None:
+            missing = self._exchange.await_peers(time.monotonic() + wait)
+        if missing is not None and self._ranks.first:
+            self._tell(f"going on without {missing or 'peers'}; they may join later")
+        if self._exchange is not None:
             self._adopt(self._exchange.states)
 
     def _settle(self) -> None:
-        """All ranks of the site begin with rank 0's parameters and optimizer state."""
-        if self._ranks.world > 1:
-            vector = self._flat.read() if self._ranks.first else self._empty()
-            self._flat.write(self._ranks.broadcast(vector))
-        mine = self._optimizer_state if self._ranks.first else b""
-        begun = (rounds_of(self._states()), self._count_global()) if self._ranks.first else (0, 0)
+        """Copies begin with the same parameters and optimizer state, all ranks with one count."""
+        self._shards.spread(self._ranks)
+        begun = (rounds_of(self._states()), self._count_global())
         self.round, self._global_tokens = self._ranks.broadcast_object(begun)
-        complaint = restore_optimizer(self._optimizer, self._ranks.broadcast_object(mine))
+        inner = self._ranks.broadcast_object(self._optimizer_state, self._shards.twins)
+        complaint = restore_optimizer(self._optimizer, inner)
         if complaint:
             self._tell(complaint)
 
@@ -214,42 +242,38 @@ class Run:
         if self._done:
             return
         now = time.monotonic()
-        newest = self._exchange.states if self._exchange is not None else ()
-        changed = self._due(newest, now)
-        tokens, indices = self._agree(now, changed)
-        self._meter.step(tokens, now)
         self._samples.stepped()
-        if self._replicas is not None:
-            self._replicas.trained(tokens)
-        if indices:
-            self._apply(newest, indices)
-        if self._exchange is not None:
-            self._take_part(self._exchange)
+        own, self._step_tokens = self._step_tokens or 1, 0
+        word = self._turn(float(own), now, trained=True)
+        self._meter.step(int(word.tokens), now)
+        self._take_part(time.monotonic())
+        if not self._settings.overlap:
+            self._await_round()
         self._meter.exchanged(now, time.monotonic())
-        self._look_after(time.monotonic())
+        self._look_after(time.monotonic(), word)
         self._chip.step(int(self._meter.tokens_per_step or 1) // self._ranks.world)
 
-    def _due(self, newest: Sequence[OuterState], now: float) -> list[int]:
-        """Fragments with new anchors that are to be applied now."""
-        if self._replicas is None or self._exchange is None:
-            return []
-        return self._replicas.due(newest, now, self._exchange.patience_s)
-
-    def _agree(self, now: float, changed: list[int]) -> tuple[int, list[int]]:
-        """Site-wide tokens of this step, and the fragments with new anchors, on every rank."""
-        own, self._step_tokens = self._step_tokens or 1, 0
-        values = [float(own), 0.0, 0.0, 0.0, 0.0, 0.0]
+    def _turn(self, tokens: float, now: float, trained: bool) -> Word:
+        """On all ranks: what they agree on, with new anchors applied."""
+        mine = Word(tokens=tokens, save=float(self._keeper.due(now)))
         if self._ranks.first:
-            sites = len(self._exchange.sites) + 1 if self._exchange is not None else 1
-            marks = sum(1 << index for index in changed)
-            numbers = (marks, self._count_global(), rounds_of(self._states()), sites)
-            values[1:] = [*map(float, numbers), now - self._meter.began]
-        tokens, bits, together, number, here, elapsed = self._ranks.summed(values)
-        self.elapsed = elapsed
-        self._global_tokens = int(together + tokens)
-        self.round, self.participants = int(number), int(here)
-        every = range(len(self._ranges))
-        return int(tokens), [index for index in every if int(bits) >> index & 1]
+            exchange = self._exchange
+            mine = mine._replace(
+                together=float(self._count_global()),
+                round=float(rounds_of(self._states())),
+                sites=float(len(exchange.sites) + 1 if exchange is not None else 1),
+                elapsed=now - self._meter.began,
+                patience=exchange.patience_s if exchange is not None else 0.0,
+            )
+        word = self._between.turn(mine, trained, now)
+        self.elapsed = word.elapsed
+        self._global_tokens = int(word.together + word.tokens)
+        self.round, self.participants = int(word.round), int(word.sites)
+        return word
+
+    def _take_part(self, now: float) -> None:
+        if self._between.take_part(self._local(finishing=False), now):
+            self._meter.steps_since_part = 0
 
     def _count_global(self) -> int:
         """Merged and pending tokens of all sites, as the first fragment counts them."""
@@ -259,64 +283,31 @@ class Run:
         own = self._replicas.states[0].tokens + self._replicas.pending[0]
         return own + sum(local.pending for local in others)
 
-    def _apply(self, newest: Sequence[OuterState], indices: list[int]) -> None:
-        if self._ranks.first and self._replicas is not None:
-            self._replicas.adopt(newest, indices)
-        if self._ranks.world > 1:
-            for start, stop in (self._ranges[index] for index in indices):
-                first = self._ranks.first
-                piece = self._flat.read(start, stop) if first else torch.zeros(stop - start)
-                self._flat.write(self._ranks.broadcast(piece), start)
-
     def _adopt(self, newest: Sequence[OuterState]) -> None:
         if self._replicas is not None:
             self._replicas.adopt(newest, self._replicas.changed(newest))
 
-    def _take_part(self, exchange: Exchange) -> None:
-        if self._replicas is not None:
-            exchange.report(self._local(finishing=False), self._replicas.pending)
-        self._contribute(exchange)
-        if not self._settings.overlap and self._round_is_due():
-            self._await_round(exchange)
-
-    def _contribute(self, exchange: Exchange) -> None:
-        replicas = self._replicas
-        for index in exchange.refused():
-            if replicas is not None:
-                replicas.drop(index)
-        for index, wanted in exchange.wanted.items():
-            if replicas is None or wanted.base != replicas.states[index].digest:
-                continue
-            now = time.monotonic()
-            part = (
-                replicas.part(index, now, last=True)
-                if wanted.final
-                else replicas.answer(index, now)
-            )
-            if part is None:
-                self._tell("the local parameters are not finite: back to the anchor")
-                replicas.drop(index)
-                continue
-            self._meter.steps_since_part = 0
-            exchange.contribute(index, part)
-
-    def _round_is_due(self) -> bool:
-        steps = self._settings.options.interval_steps
-        since = self._meter.steps_since_part
-        return since == 0 or (steps is not None and since >= steps)
-
-    def _await_round(self, exchange: Exchange) -> None:
+    def _await_round(self) -> None:
         """Without overlap: until the round has been applied, or nobody is there to close it."""
-        replicas, deadline = self._replicas, time.monotonic() + BLOCKED_S
-        while replicas is not None and exchange.sites and time.monotonic() < deadline:
-            newest = exchange.states
-            if changed := replicas.changed(newest):
-                self._apply(newest, changed)
+        steps, since = self._settings.options.interval_steps, self._meter.steps_since_part
+        due = since == 0 or (steps is not None and since >= steps)
+        if self._exchange is None:
+            due = False
+        if not self._ranks.summed([float(due)])[0]:
+            return
+        began = self.elapsed
+        while self.participants > 1 and self.elapsed - began < BLOCKED_S:
+            now = time.monotonic()
+            self._turn(0.0, now, trained=False)
+            self._take_part(now)
+            if self._between.applied:
                 return
-            self._contribute(exchange)
-            exchange.wait(0.02)
+            if self._exchange is not None:
+                self._exchange.wait(0.02)
 
-    def _look_after(self, now: float) -> None:
+    def _look_after(self, now: float, word: Word) -> None:
+        if word.save and word.save >= word.speaking:
+            self._checkpoint(now)
         if not self._ranks.first:
             return
         self._tell_rounds()
@@ -324,20 +315,15 @@ class Run:
             self._reported = now
             rate = self._meter.rate_since_mark(now)
             self._progress.write("step", **(self._line() | {"tokens_per_s": round(rate, 1)}))
-        if self._keeper.due(now):
-            self._checkpoint(now)
 
     # -- finishing --------------------------------------------------------------------------
 
-    def _finish(self) -> torch.Tensor:
-        exchange, replicas = self._exchange, self._replicas
-        if exchange is None or replicas is None:
-            return self._flat.read()
+    def _finish(self, exchange: Exchange, replicas: Replicas) -> torch.Tensor:
         deadline = time.monotonic() + self._settings.finish_wait
         while exchange.sites and not exchange.finished and time.monotonic() < deadline:
             exchange.report(self._local(finishing=True), replicas.pending)
             self._adopt(exchange.states)
-            self._contribute(exchange)
+            self._between.contribute(exchange.wanted, time.monotonic())
             exchange.wait(0.05)
         self._adopt(exchange.states)
         if not exchange.finished and not exchange.sites:
@@ -358,22 +344,22 @@ class Run:
     def _states(self) -> tuple[OuterState, ...]:
         return self._replicas.states if self._replicas is not None else ()
 
-    def _empty(self) -> torch.Tensor:
-        return torch.zeros(self._flat.length)
-
     def _local(self, finishing: bool) -> Local:
         return Local(
             rate=self._meter.rate,
             step_s=self._meter.step_s or 0.0,
             steps=self._meter.steps,
             tokens_per_step=self._meter.tokens_per_step or 0.0,
-            sent=self._exchange.sent if self._exchange is not None else 0,
+            sent=self._between.traffic()[0],
             finishing=finishing,
             hungry=self._supply.hungry,
         )
 
     def _line(self) -> dict[str, Any]:
-        line = line_of(self._meter, self._exchange) | {"loss": self._loss, "round": self.round}
+        line = line_of(self._meter, self._between.traffic()) | {
+            "loss": self._loss,
+            "round": self.round,
+        }
         together = {"participants": self.participants, "global_tokens": self._global_tokens}
         return line | together
 
@@ -393,4 +379,6 @@ class Run:
             states, pending = self._replicas.states, self._replicas.pending
             inner = optimizer_bytes(self._optimizer)
             used = self._replicas.want.used if self._replicas.want is not None else ()
-            self._keeper.save(Checkpoint(states, self._flat.read(), pending, inner, used), now)
+            stamp = f"{self._settings.run}/{self._meter.steps}"
+            made = Checkpoint(states, self._flat.read(), pending, inner, used, stamp)
+            self._keeper.save(made, now)

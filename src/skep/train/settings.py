@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skep.errors import InputError
 from skep.runenv import RunEnv, parse_address
@@ -40,6 +42,7 @@ class Settings:
     options: Options = field(default_factory=Options)
     start_wait: float = 30.0
     finish_wait: float = 20.0
+    sharded: bool = False
     trace: str = ""
     on_event: OnEvent | None = None
 
@@ -67,6 +70,7 @@ def settings(
     grace: float | None = None,
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
+    sharded: bool = False,
     trace: str = "",
     on_event: OnEvent | None = None,
 ) -> Settings:
@@ -91,12 +95,55 @@ def settings(
         options=_options(interval, interval_steps, outer, codec, grace),
         start_wait=_positive("start_wait", start_wait),
         finish_wait=_positive("finish_wait", finish_wait),
+        sharded=sharded,
         trace=trace,
         on_event=on_event,
     )
     if not made.alone and len(made.token) < 8:
         raise InputError("token", "…" if made.token else "", "allowed: a secret of 8 bytes or more")
     return made
+
+
+def for_rail(chosen: Settings, rail: int, rails: int, run: str) -> Settings:
+    """The same for one of several ranks that exchange: ``run`` is that of rank 0.
+
+    Each listens on the port of rank 0 plus its own number, or on a free one where that is taken,
+    and hears from rank 0 where to dial. Its checkpoints are its own.
+    """
+    if rails == 1:
+        return replace(chosen, run=run)
+    folder = chosen.checkpoint_dir
+    if folder:
+        folder = os.path.join(folder, f"rank-{rail}-of-{rails}")
+    own = replace(chosen, run=run, checkpoint_dir=folder)
+    if rail == 0:
+        return own
+    tell = chosen.on_event
+    told = None if tell is None else lambda text: tell(f"rank {rail}: {text}")
+    return replace(own, peers={}, listen=_rail_address(chosen.listen, rail), on_event=told)
+
+
+def _rail_address(listen: str, rail: int) -> str:
+    if not listen:
+        return ""
+    host, port = parse_address(listen)
+    if os.environ.get("GROUP_RANK", "0") != "0" and host not in ("0.0.0.0", "::"):
+        host = _own_host()  # ``listen`` is an address of another host of this site
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        try:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port + rail))
+        except (OSError, OverflowError):
+            trial.bind((host, 0))
+        return f"{host}:{trial.getsockname()[1]}"
+
+
+def _own_host() -> str:
+    """The address of this host towards the site's first."""
+    master = (os.environ.get("MASTER_ADDR", "127.0.0.1"), 9)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(master)  # sends nothing
+        return str(probe.getsockname()[0])
 
 
 def _options(
