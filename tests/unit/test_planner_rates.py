@@ -18,8 +18,6 @@ from skep.planner.rates import (
     REFERENCE,
     SUSTAINED,
     rate,
-    relative_speed,
-    speed,
     sustained,
 )
 
@@ -29,14 +27,10 @@ DARK = Chip(kind="dark")
 
 
 def test_a_held_chip_counts_with_what_it_is_held_to() -> None:
-    assert speed(HELD) == 2e12
-    assert relative_speed(HELD, FAST) == 0.5
+    assert rate(HELD, None) == 2e12
 
 
 def test_an_unknown_speed_stays_unknown() -> None:
-    assert speed(DARK) is None
-    assert relative_speed(DARK, FAST) is None
-    assert relative_speed(FAST, DARK) is None
     assert rate(DARK, None) is None
 
 

@@ -13,7 +13,7 @@ from skep.sim.readers.table import write_csv, write_parquet
 SWF = """; Computer: none
 ; MaxProcs: 128
 ; UnixStartTime: 1000000
-1 0 5 100 4 -1 -1 8 600 -1 1 3 1 -1 2 -1 -1 -1
+1 0 5 100 4 -1 -1 8 600 -1 1 3 1 7 2 -1 -1 -1
 2 10 -1 50 4 -1 -1 -1 -1 -1 1 4 1 -1 -1 -1 -1 -1
 3 5 -1 -1 4 -1 -1 4 60 -1 5 4 1 -1 2 -1 -1 -1
 4 7 -1 20 0 -1 -1 -1 60 -1 5 4 1 -1 2 -1 -1 -1
@@ -37,6 +37,7 @@ def test_swf_takes_what_was_asked_for_and_leaves_out_what_did_not_run(tmp_path: 
     assert np.isnan(found.estimate[1])
     assert [found.queues[q] for q in found.queue] == ["q2", "default"]
     assert [found.users[u] for u in found.user] == ["user3", "user4"]
+    assert [found.apps[a] for a in found.app] == ["app7", ""]
 
 
 def test_swf_may_be_compressed_and_out_of_order(tmp_path: Path) -> None:

@@ -42,11 +42,6 @@ def rate(chip: Chip, facts: ChipFacts | None, work: Workload = REFERENCE) -> flo
     return None if chip.peak_flops is None else SUSTAINED * chip.peak_flops
 
 
-def speed(chip: Chip) -> float | None:
-    """FLOP/s of one chip: what it is held to, else its peak; ``None`` where neither is known."""
-    return chip.held_to if chip.held_to is not None else chip.peak_flops
-
-
 def sustained(work: Workload, chip: ChipFacts) -> float:
     """Model FLOP/s of one chip in the layers of ``work``: no traffic, no bubble, no recomputation.
 
@@ -57,14 +52,3 @@ def sustained(work: Workload, chip: ChipFacts) -> float:
     parts = step(shape_of(work), machine_of(chip, work.dtype), Layouts.of(alone))
     seconds = np.asarray(parts.products + parts.attention + parts.elementwise)
     return work.flops_per_token() * work.tokens_per_step / float(seconds.reshape(-1)[0])
-
-
-def relative_speed(chip: Chip, reference: Chip) -> float | None:
-    """Speed of ``chip`` in units of ``reference``; ``None`` where one of them is not known.
-
-    Peak against peak: kinds reach 50 to 97 % of their peaks in matrix products, so two kinds
-    may trade places where their peaks are less than a factor of two apart; ``rate`` is the better
-    answer.
-    """
-    ours, theirs = speed(chip), speed(reference)
-    return ours / theirs if ours is not None and theirs else None

@@ -1,10 +1,11 @@
 """Estimate: how long a job is expected to work, from its user and from what such jobs took.
 
 The rule, in full. A job's own word is ``duration``, else ``time_limit``. Of the last ``WINDOW``
-jobs that succeeded with the same user, name and shape (else: of the same user and queue) the ratios
-taken / said are kept. From ``ENOUGH`` ratios on, the word is multiplied by their ``QUANTILE``, held
-between ``LEAST`` and ``MOST``; never beyond the time limit. A job without a word takes the same
-quantile of the times themselves; without those, the policy's ``assumed``.
+jobs that succeeded with the same user, queue, name and chips (else: user, queue and name; else:
+user and queue) the ratios taken / said are kept. From ``ENOUGH`` ratios on, the word is multiplied
+by their ``QUANTILE``, held between ``LEAST`` and ``MOST``; never beyond the time limit. A job
+without a word takes the same quantile of the times themselves; without those, the policy's
+``assumed``.
 
 An estimate that is passed grows by half, again and again, until it lies ahead: see ``ahead``.
 The 0.75 quantile errs towards long: backfill starts what is surely short. Source of the idea:
@@ -130,10 +131,11 @@ def word(spec: Job) -> float | None:
     return spec.duration if spec.duration is not None else spec.time_limit
 
 
-def keys_of(spec: Job, user: str) -> tuple[Key, Key]:
-    """What makes jobs alike: the narrow key first, then the wide one."""
+def keys_of(spec: Job, user: str) -> tuple[Key, Key, Key]:
+    """What makes jobs alike: the narrowest key first."""
+    wide = (user, spec.queue)
     asked = ",".join(f"{c.kind}:{c.count}" for c in spec.chips)
-    return (user, spec.queue, spec.name, asked), (user, spec.queue)
+    return (*wide, spec.name, asked), (*wide, spec.name), wide
 
 
 def ahead(began: float, seconds: float, now: float) -> float:

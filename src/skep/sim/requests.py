@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cached_property
 
 from pydantic import ValidationError
@@ -11,8 +12,9 @@ from skep.control.service import Control
 from skep.control.snapshot import take_snapshot
 from skep.errors import SkepError
 from skep.files.problems import input_error
+from skep.files.workload import workload_of
 from skep.model.job import ChipRequest, Elastic, Job, Span
-from skep.planner.rates import relative_speed
+from skep.model.workload import Workload
 from skep.scheduler.check import admissible
 from skep.sim.conditions import Checkpoints
 from skep.sim.trace import Trace
@@ -34,7 +36,7 @@ class Requests:
         self._saving = saving.every if saving is not None else None
         self._known: dict[Key, tuple[Job, str]] = {}
         self._verdicts: dict[Key, str] = {}
-        self._worth: dict[tuple[int, str], float] = {}
+        self._worth: dict[tuple[int, int, str], float] = {}
         self._queues = {queue.name for queue in control.policy.queues}
         self._alone = control.policy.queues[0].name if len(self._queues) == 1 else ""
 
@@ -45,7 +47,7 @@ class Requests:
             column.tolist()
             for column in (
                 t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.estimate,
-                t.deadline,
+                t.deadline, t.app, t.model,
             )
         )  # fmt: skip
 
@@ -67,16 +69,16 @@ class Requests:
     def worth(self, row: int, kind: str) -> float:
         """Speed of a chip of ``kind`` in chips of the kind that the trace names for the job.
 
-        1 where the trace names none, or where one of the speeds is not known.
+        By the planner's rates for the job's model, which are what the scheduler compares kinds by;
+        1 where the trace names no kind, or where one of the speeds is not known.
         """
-        key = int(self._trace.kind[row]), kind
+        key = int(self._trace.kind[row]), int(self._trace.model[row]), kind
         if key not in self._worth:
             named = self._trace.kinds[key[0]].split("|")[0]
-            chips = self._control.topology.chips
-            ratio = None
-            if named in chips and kind in chips and named != kind:
-                ratio = relative_speed(chips[kind], chips[named])
-            self._worth[key] = ratio or 1.0
+            world = self._control.world
+            rates = dict(world.rates.of(self.of(row)[0])) or world.topology.speeds
+            ours, theirs = rates.get(kind, 0.0), rates.get(named, 0.0)
+            self._worth[key] = ours / theirs if ours > 0 and theirs > 0 else 1.0
         return self._worth[key]
 
     def _made(self, row: int) -> tuple[Job, str]:
@@ -99,6 +101,9 @@ class Requests:
             return str(error)
         return ""
 
+    def _model(self, name: str) -> Workload | None:
+        return workload_of(name, self._trace.name, None) if name else None
+
     def _spec(self, row: int) -> Job:
         t = self._trace
         count = int(t.chips[row])
@@ -107,8 +112,9 @@ class Requests:
         estimate, deadline = float(t.estimate[row]), float(t.deadline[row])
         elastic = Elastic(min=int(t.least[row]), max=int(t.most[row])) if t.most[row] else None
         return Job(
-            name="traced",
+            name=_name(t.apps[t.app[row]]),
             run="work",
+            model=self._model(t.models[t.model[row]]),
             chips=tuple(ChipRequest(kind=kind or None, count=count) for kind in kinds),
             queue=queue if queue in self._queues or not self._alone else self._alone,
             priority=int(t.priority[row]),
@@ -119,3 +125,8 @@ class Requests:
             checkpoint_every=self._saving,
             retries=RETRIES,
         )
+
+
+def _name(app: str) -> str:
+    """A job's name of what a trace calls it: letters, digits, and . _ - inside."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", app)[:64].strip("._-") or "traced"

@@ -15,8 +15,10 @@ from skep.model.snapshot import Floats, Ints
 class Trace:
     """Jobs as columns of length J, ordered by ``submit``.
 
-    ``kind``, ``queue`` and ``user`` are rows of ``kinds``, ``queues`` and ``users``; an entry of
-    ``kinds`` may name alternatives (``a100|h100-sxm``) or be empty: any kind. ``least`` and
+    ``kind``, ``queue``, ``user``, ``app`` and ``model`` are rows of ``kinds``, ``queues``,
+    ``users``, ``apps`` and ``models``; an entry of ``kinds`` may name alternatives
+    (``a100|h100-sxm``) or be empty: any kind. ``app`` is what the job is called, by which jobs are
+    alike; ``model`` what it trains; both may be empty. ``least`` and
     ``most`` are 0 where the job is not elastic. ``estimate`` and ``deadline`` are nan where none
     was given. ``start``: s since the epoch of time 0; ``size``: chips of the machine that the
     trace is from; ``left_out``: records that were no job (no chips, no run time).
@@ -32,6 +34,8 @@ class Trace:
     kind: Ints
     queue: Ints
     user: Ints
+    app: Ints
+    model: Ints
     priority: Ints
     sites: Ints  # over at most so many sites
     least: Ints
@@ -39,6 +43,8 @@ class Trace:
     kinds: tuple[str, ...] = ("",)
     queues: tuple[str, ...] = ("default",)
     users: tuple[str, ...] = ("",)
+    apps: tuple[str, ...] = ("",)
+    models: tuple[str, ...] = ("",)
     start: float = 0.0
     size: int | None = None
     left_out: int = 0
@@ -70,7 +76,7 @@ class Trace:
 COLUMNS = tuple(
     f.name for f in fields(Trace) if f.name in {
         "ids", "submit", "duration", "chips", "estimate", "deadline", "kind", "queue", "user",
-        "priority", "sites", "least", "most",
+        "app", "model", "priority", "sites", "least", "most",
     }
 )  # fmt: skip
 
@@ -111,6 +117,8 @@ def build(
         kind=coded["kind"][0][order],
         queue=coded["queue"][0][order],
         user=coded["user"][0][order],
+        app=coded["app"][0][order],
+        model=coded["model"][0][order],
         priority=_column(given, "priority", count, 0).astype(np.int64)[order],
         sites=_column(given, "sites", count, 1).astype(np.int64)[order],
         least=_column(given, "least", count, 0).astype(np.int64)[order],
@@ -118,13 +126,15 @@ def build(
         kinds=coded["kind"][1],
         queues=coded["queue"][1],
         users=coded["user"][1],
+        apps=coded["app"][1],
+        models=coded["model"][1],
         start=start,
         size=size,
         left_out=left_out,
     )
 
 
-_EMPTY = {"kind": "", "queue": "default", "user": ""}
+_EMPTY = {"kind": "", "queue": "default", "user": "", "app": "", "model": ""}
 
 
 def _column(

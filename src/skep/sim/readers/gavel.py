@@ -37,7 +37,7 @@ def read_gavel(path: Path, part: int = 1) -> Trace:
         [float(line[-1]) for line in kept],
         [float(line[_STEPS]) / rates[_key(line)] for line in kept],
         [int(line[_SCALE]) for line in kept],
-        words={"queue": ["default"] * len(kept)},
+        words={"app": [line[_TYPE] for line in kept]},
         left_out=len(lines) - len(kept),
     )
 

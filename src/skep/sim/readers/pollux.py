@@ -64,6 +64,7 @@ def read_pollux(path: Path, part: int = 1) -> Trace:
         [measured.duration(*job) for job in jobs],
         [gpus for _, gpus, _ in jobs],
         ids=[columns["name"][row] for row in rows],
+        words={"app": [application for application, _, _ in jobs]},
         size=64,
     )
 

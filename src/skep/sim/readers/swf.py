@@ -26,7 +26,8 @@ FIELDS = (
     "requested memory", "status", "user", "group", "executable", "queue", "partition",
     "preceding job", "think time",
 )  # fmt: skip
-_SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _EXPECTED, _USER, _QUEUE = 1, 3, 4, 7, 8, 11, 14
+_SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _EXPECTED, _USER = 1, 3, 4, 7, 8, 11
+_EXECUTABLE, _QUEUE = 13, 14
 _MEASURED = (_SUBMIT, _RUN, _ALLOCATED, _REQUESTED, _EXPECTED)
 _MOST = 1e10  # seconds or processors: three hundred years
 _NUMBERS = {"MaxProcs", "MaxNodes", "UnixStartTime"}
@@ -63,7 +64,11 @@ def _trace(path: Path, table: Floats, chips: Ints, header: dict[str, float], lef
         chips,
         ids=[f"{int(number)}" for number in table[:, 0]],
         numbers={"estimate": expected},
-        words={"user": _names("user", table[:, _USER]), "queue": _names("q", table[:, _QUEUE])},
+        words={
+            "user": _names("user", table[:, _USER]),
+            "queue": _names("q", table[:, _QUEUE]),
+            "app": _names("app", table[:, _EXECUTABLE]),
+        },
         start=max(header.get("UnixStartTime", 0.0), 0.0),
         size=int(size) if size and size > 0 else None,
         left_out=left,

@@ -41,9 +41,9 @@ NUMBERS: Mapping[str, Number] = {
     "chips_min": Number(1, "a whole number of 1 or more, or empty", whole=True),
     "chips_max": Number(1, "a whole number of 1 or more, or empty", whole=True),
 }
-WORDS = ("job", "kind", "queue", "user")
+WORDS = ("job", "kind", "queue", "user", "name", "model")
 ALL = (*WORDS[:1], *NUMBERS, *WORDS[1:])
-_OURS = {"chips_min": "least", "chips_max": "most"}
+_OURS = {"chips_min": "least", "chips_max": "most", "name": "app"}
 _DEFAULTS = {"priority": 0.0, "sites": 1.0, "chips_min": 0.0, "chips_max": 0.0}
 
 
@@ -105,7 +105,7 @@ def from_columns(path: Path, columns: Mapping[str, Column], first: int) -> Trace
         name: _numbers(name, columns[name], path, first) for name in NUMBERS if name in columns
     }
     _range(numbers, path, first)
-    words = {name: [_word(v) for v in columns[name]] for name in WORDS if name in columns}
+    words = {_OURS.get(n, n): [_word(v) for v in columns[n]] for n in WORDS if n in columns}
     ids = words.pop("job", None)
     optional = {_OURS.get(n, n): v for n, v in numbers.items() if not NUMBERS[n].required}
     return build(
@@ -196,6 +196,8 @@ def _line(trace: Trace, row: int) -> list[object]:
         trace.kinds[trace.kind[row]],
         trace.queues[trace.queue[row]],
         trace.users[trace.user[row]],
+        trace.apps[trace.app[row]],
+        trace.models[trace.model[row]],
     ]
 
 
