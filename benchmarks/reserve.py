@@ -274,6 +274,7 @@ def columns(holders: list[Holder]) -> Held:
         safe_until=np.full(count, -np.inf),
         worth=np.ones(count),
         spare=np.zeros(count, dtype=np.int64),
+        had=np.zeros(count),
         holder=tuple(holders),
         lowest=0.0,
     )

@@ -7,7 +7,9 @@ and ``gavel`` as docs/guides/simulate.md tells; what is not there is left out an
 
 All schedulers meet the same jobs on the same pool in the same replay (``skep.sim.replay``). FIFO
 and the shortest-first hold back what is behind a job that does not fit; EASY backfills. These three
-are given the true run times; skep is not, but for the row that says so. The bound: baselines.py.
+are given the true run times; skep is not, but for the rows that say so. Its order is by age, by
+expected run time, or by what a job has had; the last stops running jobs, which save every 10
+minutes of work and take 30 s to start again. The bound: baselines.py.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from skep.files.pool import resolve_chips
 from skep.model.chip import Chip
 from skep.model.policy import Policy, Queue, Rule
 from skep.model.site import NodePool, Pool, Site
-from skep.sim.conditions import Conditions
+from skep.sim.conditions import Checkpoints, Conditions
 from skep.sim.readers.columns import columns_of
 from skep.sim.readers.read import read_trace
 from skep.sim.replay import Replay
@@ -44,6 +46,7 @@ POLLUX = {
     "Optimus+oracle": 5681.93,
     "Pollux (adaptive)": 2751.13,
 }
+MET = Conditions(restart=30.0, checkpoint=Checkpoints(every=600.0))
 FGD = {"Random": 86.25, "BestFit": 92.91, "FGD": 95.23}  # % of GPUs, 100 % asked for
 
 
@@ -99,14 +102,20 @@ def compare(case: Case, figures: dict[str, float]) -> dict[str, Result]:
     print(f"{case.title}: {len(case.trace):,} jobs, {chips:,} chips")
     print(f"  {'':34} {'mean wait':>12} {'completion':>12} {'slowdown':>9} {'cpu':>7}")
     found: dict[str, Result] = {}
-    rows: list[tuple[str, str, Trace, Callable[..., object] | None]] = [
+    plain = case.policy
+    short = plain.model_copy(update={"order": "shortest"})
+    least = plain.model_copy(update={"order": "attained", "preemption": True})
+    rows: list[tuple[str, str, Trace, Callable[..., object] | Policy]] = [
         ("fifo", "FIFO", case.trace, Baseline(case.trace, case.allowed)),
         ("easy", "EASY backfill, true run times", case.trace,
          Baseline(case.trace, case.allowed, backfill=True)),
         ("sjf", "shortest first, true run times", case.trace,
          Baseline(case.trace, case.allowed, shortest=True)),
-        ("skep", "skep", case.trace, None),
-        ("skep_exact", "skep, true run times as estimates", exact, None),
+        ("skep", "skep", case.trace, plain),
+        ("skep_exact", "skep, true run times as estimates", exact, plain),
+        ("skep_shortest", "skep, order: shortest", case.trace, short),
+        ("skep_shortest_exact", "  the same, true run times", exact, short),
+        ("skep_attained", "skep, order: attained, preempting", case.trace, least),
     ]  # fmt: skip
     for key, label, trace, by in rows:
         result = replayed(case, columns, trace, by)
@@ -134,12 +143,13 @@ def _published(case: Case) -> None:
 
 
 def replayed(
-    case: Case, columns: Topology, trace: Trace, by: Callable[..., object] | None
+    case: Case, columns: Topology, trace: Trace, by: Callable[..., object] | Policy
 ) -> Result:
-    """One replay of the case, decided by ``by`` (None: skep)."""
+    """One replay of the case, decided by ``by``; a policy: by skep under it."""
     began = time.process_time()
-    replay = Replay(columns, case.policy, trace, Conditions(), by_node=False)
-    with deciding(by) if by is not None else nullcontext():  # type: ignore[arg-type]
+    ours = by if isinstance(by, Policy) else None
+    replay = Replay(columns, ours or case.policy, trace, MET, by_node=False)
+    with nullcontext() if ours else deciding(by):  # type: ignore[arg-type]
         replay.run()
     completion = replay.record.ended - trace.submit
     assert not np.isnan(completion).any(), f"{case.key}: {np.isnan(completion).sum()} did not end"
@@ -224,6 +234,7 @@ def pollux(folder: Path, quick: bool) -> list[Case]:
         np.concatenate([p.submit + gap * row for row, p in enumerate(parts)]),
         np.concatenate([p.duration for p in parts]),
         np.concatenate([p.chips for p in parts]),
+        words={"app": [p.apps[app] for p in parts for app in p.app]},
     )
     pools = (NodePool(chip="t4", nodes=16, chips_per_node=4),)
     site = Site(name="aws", engine="simulated", pools=pools)

@@ -102,6 +102,7 @@ def columns(found: list[Holder], row: int) -> Held:
         safe_until=column([-np.inf if free else np.inf for free in may]),
         worth=column([1.0] * len(mine)),
         spare=np.zeros(len(mine), dtype=np.int64),
+        had=column([0.0] * len(mine)),
         holder=tuple(mine),
         lowest=min((h.priority for h in mine), default=np.inf),
     )

@@ -12,6 +12,7 @@ from skep.model.policy import Policy
 from skep.model.snapshot import Placement, Plan, Repair, Snapshot, Waiting
 from skep.scheduler import schedule
 from skep.scheduler.order import ordered
+from skep.scheduler.schedule import line_of
 from tests.oracle import keeps_shape, still_fits
 from tests.worlds import NOW, policies, worlds
 
@@ -94,7 +95,7 @@ def check_decisions(snapshot: Snapshot, policy: Policy, plan: Plan) -> None:
     assert (
         policy.fair_share
         or soft
-        or placed == [w.job for w in ordered(snapshot.waiting, policy, NOW) if w.job in set(placed)]
+        or placed == [job for job in ordered(line_of(snapshot, policy), NOW) if job in set(placed)]
     )
     for refusal in plan.refusals:
         assert refusal.reason

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skep.model.policy import Policy
+from skep.model.policy import Order, Policy
 from skep.model.snapshot import Snapshot, Waiting
 from skep.scheduler import schedule
 from skep.scheduler.line import Line
@@ -32,7 +32,7 @@ class Run:
 
 @dataclass
 class Pool:
-    """A pool that goes on, second by second; small urgent jobs arrive without end."""
+    """A pool that goes on, second by second; small jobs that go first arrive without end."""
 
     snapshot: Snapshot
     policy: Policy
@@ -61,15 +61,18 @@ class Pool:
         self.snapshot = replace(self.snapshot, pools=replace(self.snapshot.pools, free=free))
 
 
-def waits(sizes: list[int], big: list[JobRow], lengths: list[int], fair: bool) -> None:
+def waits(
+    sizes: list[int], big: list[JobRow], lengths: list[int], fair: bool, order: Order
+) -> None:
     rows = [site(f"s{n}", size) for n, size in enumerate(sizes)]
-    small = job(1, priority=9)
+    small = job(1, priority=9) if order == "age" else job(1, shape={"length": 1.0})
     snapshot = world(*rows, jobs=[*big, small])
-    pool = Pool(snapshot, Policy(power_margin=0.0, patience=PATIENCE, fair_share=fair))
-    line, memory = Line(PATIENCE), Memory()
+    policy = Policy(power_margin=0.0, patience=PATIENCE, fair_share=fair, order=order)
+    pool, line, memory = Pool(snapshot, policy), Line(PATIENCE, order), Memory()
     shapes = dict(enumerate(snapshot.shapes))
     for waiting in snapshot.waiting[: len(big)]:
-        line.put(replace(waiting, submitted_at=0.0), shapes[waiting.shape])
+        waiting = replace(waiting, submitted_at=0.0, level=int(order == "attained"))
+        line.put(waiting, shapes[waiting.shape])
     template = snapshot.waiting[-1]
     bound = int(PATIENCE + (1 + len(big)) * (LONGEST + 1))
     for now in range(bound + 1):
@@ -82,7 +85,7 @@ def waits(sizes: list[int], big: list[JobRow], lengths: list[int], fair: bool) -
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> tuple[list[int], list[JobRow], list[int], bool]:
+def stories(draw: st.DrawFn) -> tuple[list[int], list[JobRow], list[int], bool, Order]:
     sizes = draw(st.lists(st.integers(2, 6), min_size=1, max_size=3))
     big = []
     for _ in range(draw(st.integers(1, 3))):
@@ -92,13 +95,14 @@ def stories(draw: st.DrawFn) -> tuple[list[int], list[JobRow], list[int], bool]:
         else:
             big.append(job(draw(st.integers(2, max(sizes)))))
     lengths = draw(st.lists(st.integers(1, LONGEST), min_size=1, max_size=5))
-    return sizes, big, lengths, draw(st.booleans())
+    orders: list[Order] = ["age", "shortest", "attained"]
+    return sizes, big, lengths, draw(st.booleans()), draw(st.sampled_from(orders))
 
 
 @settings(deadline=None, max_examples=12)
 @given(stories())
 def test_who_has_waited_long_enough_starts(
-    story: tuple[list[int], list[JobRow], list[int], bool],
+    story: tuple[list[int], list[JobRow], list[int], bool, Order],
 ) -> None:
     waits(*story)
 

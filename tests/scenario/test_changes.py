@@ -107,3 +107,25 @@ jobs:
     assert all(job.phase == "succeeded" for job in twin.control.world.jobs.values())
     assert kinds(log, "late") == ["h100-sxm", "a100-sxm-80gb"]  # it took longer than it said
     assert kinds(log, "long") == ["a100-sxm-80gb"]  # nothing is placed that would reach into it
+
+
+def test_who_has_had_less_goes_first_and_the_long_ones_end_too(tmp_path: Path) -> None:
+    twin, log = played(
+        tmp_path,
+        """
+policy: {order: attained, preemption: true, levels: [4], patience: 4h}
+jobs:
+  - at: 0s
+    duration: 2h
+    job: {name: long, run: work, chips: "h100-sxm:8", duration: 2h, checkpoint_every: 10m}
+  - {at: 45m, duration: 20m, job: {name: short, run: work, chips: "h100-sxm:8"}}
+  - {at: 50m, duration: 20m, job: {name: next, run: work, chips: "h100-sxm:8"}}
+""",
+    )
+    (stopped,) = [e for e in log if isinstance(e, Preempted)]
+    assert stopped.job.startswith("long")
+    assert (stopped.cause, "has had less" in stopped.reason) == ("attained", True)
+    assert twin.control is not None
+    jobs = sorted(twin.control.world.jobs.values(), key=lambda job: job.ended_at or 0.0)
+    assert [job.spec.name for job in jobs] == ["short", "next", "long"]
+    assert all(job.phase == "succeeded" for job in jobs)

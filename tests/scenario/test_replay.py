@@ -10,6 +10,8 @@ import pytest
 
 from skep.control.electricity import Electricity
 from skep.control.topology import Topology, topology
+from skep.control.view import in_order_by
+from skep.errors import InputError
 from skep.files.pool import resolve_chips
 from skep.model.job import Job
 from skep.model.policy import Policy, Queue
@@ -96,6 +98,56 @@ def test_times_of_the_engine_and_of_saving_are_added() -> None:
     found = replayed(jobs((0, 1000, 4)), columns(1), given)
     assert found.record.ended[0] == pytest.approx(5 + 1000 * 1.1)
     assert told(found).goodput == pytest.approx(1000 / 1105, rel=1e-3)
+
+
+def test_a_job_works_as_fast_on_another_kind_as_the_planner_says_for_its_model() -> None:
+    pools = tuple(NodePool(chip=kind, chips_per_node=8) for kind in ("h100-sxm", "a100-sxm-80gb"))
+    pool = Pool(name="two", sites=(Site(name="both", engine="simulated", pools=pools),))
+    top = topology(pool, resolve_chips(pool))
+    took = {}
+    for model in ("", "llama-3-8b", "deepseek-v3"):
+        words = {"kind": ["a100-sxm-80gb|h100-sxm"] * 2, "model": [model] * 2}
+        found = replayed(jobs((0, 1000, 8), (0, 1000, 8), words=words), top)
+        record, rates = found.record, dict(top.speeds)
+        if model:
+            rates = dict(found.control.world.rates.of(found.requests.of(0)[0]))
+        ratio = rates["h100-sxm"] / rates["a100-sxm-80gb"]
+        assert sorted(record.ended) == pytest.approx([1000 / ratio, 1000])
+        took[model] = record.ended.min()
+    assert took["deepseek-v3"] != pytest.approx(took["llama-3-8b"], rel=0.01)
+
+
+def test_a_model_that_is_not_known_is_named() -> None:
+    with pytest.raises(InputError, match=r"model: got 'lama-3-8b'; .*did you mean 'llama-3-8b'"):
+        replayed(jobs((0, 10, 4), words={"model": ["lama-3-8b"]}), columns(1))
+
+
+def test_jobs_of_one_name_are_alike_for_estimates() -> None:
+    rows = [(100.0 * n, 10.0 if n % 2 else 90.0, 4) for n in range(10)]
+    words = {"app": ["short" if n % 2 else "a long/one" for n in range(10)]}
+    found = replayed(jobs(*rows, words=words), columns(1))
+    expected = found.control.world.history.expected
+    names = {found.requests.of(row)[0].name: row for row in range(10)}
+    assert set(names) == {"short", "a-long-one"}
+    for name, seconds in {"short": 10.0, "a-long-one": 90.0}.items():
+        spec = found.requests.of(names[name])[0]
+        assert expected(spec, "", 1.0).seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (Policy(), ""),
+        (Policy(order="shortest"), "who is done the soonest first"),
+        (Policy(order="attained"), "who has had the least first; it has had 0.0 chip-hours"),
+        (Policy(patience=60), "it has waited longer than 60 s: before all others"),
+    ],
+)
+def test_why_tells_by_what_a_job_has_its_place(policy: Policy, words: str) -> None:
+    found = Replay(columns(1), policy, jobs((0, 900, 4), (10, 500, 4)), Conditions())
+    found.run(until=100)
+    control = found.control
+    assert in_order_by(control.world, policy, control.world.jobs["1"], 100.0) == words
 
 
 def test_a_broken_node_costs_the_work_since_the_last_checkpoint() -> None:

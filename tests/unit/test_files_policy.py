@@ -52,6 +52,12 @@ def test_queues_form_a_tree_and_classes_have_numbers(tmp_path: Path) -> None:
             "maintenance[0].start: got 'soon'; allowed: a time such as '2026-01-31T08:00Z' "
             "(and 1 more problem)",
         ),
+        ("order: size", "order: got 'size'; allowed: 'age', 'shortest' or 'attained'"),
+        (
+            "levels: [16, 4]",
+            "levels[1]: got '4'; allowed: more than 16, the level before it",
+        ),
+        ("levels: [0]", "levels[0]: got 0; allowed: a number above 0"),
         ("backfill: all", "backfill: got 'all'; allowed: 'easy', 'conservative' or 'none'"),
     ],
 )

@@ -82,6 +82,7 @@ def running(spec: Job, *, left: float, chips: int = 4, unsaved: float = 60.0) ->
         safe_until=one * -np.inf,
         worth=one,
         spare=np.array([0]),
+        had=np.zeros(1),
         holder=(holder,),
         lowest=0.0,
     )

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from skep.model.job import Job
 from skep.model.policy import Policy, Queue, Quota
-from skep.model.snapshot import Snapshot
+from skep.model.snapshot import Held, HeldShare, Holder, Snapshot
 from skep.scheduler import schedule
 from skep.scheduler.fair import Tree, standings
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Memory
-from tests.builders import job, pool, site, world
+from tests.builders import JobRow, job, pool, site, world
 
 NOW = 1_000_000.0
 
@@ -148,3 +149,106 @@ def test_chips_are_kept_from_the_moment_at_which_a_job_has_waited_too_long() -> 
         assert plan == schedule(snapshot, policy, NOW + later)
         text = str(plan.refusals)
         assert ("kept for large" in text) == (later > 0)
+
+
+def of_length(name: str, hours: float, age: float) -> JobRow:
+    length = hours * 3600.0
+    return job(4, job=name, shape={"length": length}, submitted_at=NOW - age)
+
+
+def test_the_shortest_goes_first_but_for_priority_and_patience() -> None:
+    jobs = [of_length("long", 9, 300), of_length("short", 1, 100), of_length("old", 90, 5000)]
+    jobs.append(job(4, job="urgent", shape={"length": 1e6}, priority=1, submitted_at=NOW))
+    snapshot = world(site("ash", 16), jobs=jobs)
+    assert placed(snapshot, queues(Queue(name="default"), order="shortest", patience=4000.0)) == [
+        "old", "urgent", "short", "long",
+    ]  # fmt: skip
+    assert placed(snapshot, queues(Queue(name="default"), patience=4000.0)) == [
+        "old", "urgent", "long", "short",
+    ]  # fmt: skip
+
+
+def test_the_shortest_goes_first_within_a_queue_whose_turn_it_is() -> None:
+    policy = queues(Queue(name="default"), Queue(name="b"), order="shortest", fair_share=True)
+    jobs = [of_length("long", 9, 300), of_length("short", 1, 100), job(4, queue="b", job="theirs")]
+    snapshot = world(site("ash", 8), jobs=jobs)
+    assert sorted(placed(snapshot, policy)) == ["short", "theirs"]
+
+
+def test_who_has_had_less_goes_first() -> None:
+    policy = queues(Queue(name="default"), order="attained")
+    jobs = [
+        job(4, job="much", level=2, submitted_at=NOW - 300),
+        job(4, job="some", level=1, submitted_at=NOW - 200),
+        job(4, job="none", submitted_at=NOW - 100),
+    ]
+    assert placed(world(site("ash", 12), jobs=jobs), policy) == ["none", "some", "much"]
+
+
+def runs(began: float, had: float, priority: int = 0) -> Held:
+    """One run of 4 chips."""
+    holder = Holder(
+        "runs",
+        Job(name="runs", run="x", checkpoint_every=600),
+        priority,
+        NOW - began,
+        NOW + 1e5,
+        (HeldShare("runs-a1", 0, 4, 0.0, 0, stopping=False),),
+        had=had * 3600.0,
+    )
+    one = np.ones(1)
+    return Held(
+        end=one * holder.end,
+        chips=np.array([4]),
+        watts=0 * one,
+        priority=np.array([priority]),
+        began=one * holder.began,
+        every=one * 600.0,
+        safe_until=-np.inf * one,
+        worth=one,
+        spare=np.array([0]),
+        had=one * holder.had,
+        holder=(holder,),
+        lowest=float(priority),
+    )
+
+
+@pytest.mark.parametrize(
+    ("held", "waits", "stops"),
+    [
+        (runs(began=5 * 3600.0, had=0.0), {}, True),  # 20 chip-hours
+        (runs(began=3600.0, had=15.0), {}, True),  # 19
+        (runs(began=3600.0, had=0.0), {}, False),  # 4: of one class with the newcomer
+        (runs(began=5 * 3600.0, had=0.0), {"level": 1}, False),
+        (runs(began=5 * 3600.0, had=0.0), {"evicted": True}, False),
+        (runs(began=5 * 3600.0, had=0.0, priority=1), {}, False),
+        (runs(began=0.0, had=0.0, priority=-1), {}, True),  # for its priority
+    ],
+)
+def test_one_that_has_had_more_is_stopped_for_one_that_has_had_less(
+    held: Held, waits: dict[str, object], stops: bool
+) -> None:
+    policy = queues(Queue(name="default"), order="attained", preemption=True, levels=(16.0,))
+    snapshot = world(site("ash", pool(4, free=0)), jobs=[job(4, submitted_at=NOW, **waits)])
+    snapshot = replace(snapshot, running=(held,))
+    plan = schedule(snapshot, policy, NOW)
+    assert bool(plan.preemptions) == stops
+    if stops:
+        (victim,) = plan.preemptions[0].victims
+        assert victim.cause == ("priority" if held.lowest < 0 else "attained")
+    elif held.lowest == 0 and not waits:
+        assert plan.again == pytest.approx(NOW + 3 * 3600.0, abs=0.1)  # 16 chip-hours then
+    assert not schedule(snapshot, policy.model_copy(update={"preemption": False}), NOW).preemptions
+
+
+def test_while_chips_are_kept_for_who_waits_too_long_nobody_takes_what_would_come_free() -> None:
+    policy = queues(
+        Queue(name="default"), order="attained", preemption=True, levels=(16.0,), patience=1000.0
+    )
+    large = job(8, job="large", level=1, submitted_at=NOW - 2000.0)
+    jobs = [large, job(4, job="new", submitted_at=NOW)]
+    snapshot = world(site("ash", pool(8, free=0)), jobs=jobs)
+    held = runs(began=5 * 3600.0, had=0.0)
+    snapshot = replace(snapshot, running=(held,))
+    assert not schedule(snapshot, policy, NOW).preemptions
+    assert schedule(snapshot, policy.model_copy(update={"patience": 1e6}), NOW).preemptions

@@ -43,6 +43,7 @@ def held(*runs: tuple[str, int]) -> Held:
         safe_until=-np.inf * one,
         worth=one,
         spare=np.zeros(len(runs), dtype=np.int64),
+        had=0 * one,
         holder=tuple(holders),
         lowest=5.0,
     )

@@ -198,7 +198,7 @@ def test_a_job_within_one_block_is_promised_the_block_that_comes_free_first() ->
     ]
     column = np.array([h.end for h in holders])
     none, ones = np.zeros(3), np.ones(3, dtype=np.int64)
-    held = Held(column, 2 * ones, none, 0 * ones, none, none, none, none + 1, 0 * ones,
+    held = Held(column, 2 * ones, none, 0 * ones, none, none, none, none + 1, 0 * ones, none,
                 tuple(holders), lowest=0.0)  # fmt: skip
     large = job(4, shape={"within": "block", "length": 50.0})
     long = job(1, shape={"length": 5000.0}, job="long", submitted_at=9.0)

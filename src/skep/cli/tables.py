@@ -190,7 +190,8 @@ def decisions_text(why: Why) -> Text:
 def _when(text: Text, why: Why) -> None:
     """Its place in the order, how long it takes and when it should start."""
     if why.place is not None:
-        text.append(f"It is number {why.place} of {why.waiting} waiting.\n")
+        by = f" ({printable(why.order)})" if why.order else ""
+        text.append(f"It is number {why.place} of {why.waiting} waiting{by}.\n")
     if why.length:
         text.append(f"It is {printable(why.length)}.\n")
     if why.start_reason:

@@ -5,6 +5,7 @@ Each function answers "" where it is right, else why not. No code is shared with
 
 from __future__ import annotations
 
+from skep.control.had import had_by
 from skep.control.world import World
 from skep.model.policy import Policy, Queue
 from skep.model.snapshot import Migration, Placement, Victim
@@ -39,11 +40,35 @@ def may_lose(
         return _site_closes(policy, job, victim)
     if len(runs) != len(job.live()):
         return f"{job.id} gives way as a whole"
+    return _may_give_way(world, policy, job, victim, owner)
+
+
+def _may_give_way(
+    world: World, policy: Policy, job: JobState, victim: Victim, owner: JobState
+) -> str:
     if victim.cause == "share":
         return _may_return(world, policy, job, owner)
+    if victim.cause == "attained":
+        return _has_had_more(world, policy, job, owner)
     if victim.cause != "priority" or _rank(policy, job) >= _rank(policy, owner):
         return f"{job.id} is of no lower priority than {owner.id}"
     return ""
+
+
+def _has_had_more(world: World, policy: Policy, job: JobState, owner: JobState) -> str:
+    """Whether the job is in a higher class of chip-hours than ``owner``, at the same priority."""
+    if not policy.preemption or policy.order != "attained":
+        return "the policy stops nobody for what it has had"
+    if _rank(policy, job) != _rank(policy, owner):
+        return f"{job.id} and {owner.id} are not of one priority"
+
+    def classes(one: JobState) -> int:
+        had = had_by(one, world.now, world.worth, world.rates.of(one.spec)) / 3600.0
+        return sum(1 for bound in policy.levels if bound <= had)
+
+    if classes(job) > classes(owner):
+        return ""
+    return f"{job.id} has had no more than {owner.id}"
 
 
 def _may_shrink(policy: Policy, job: JobState, victim: Victim, owner: JobState | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from skep.control.had import had_by
 from skep.control.rates import JobRates
 from skep.control.topology import Topology
 from skep.model.evolve import replace
@@ -22,6 +23,7 @@ from skep.model.policy import Policy
 from skep.model.snapshot import EMPTY, Held, HeldShare, Holder
 from skep.model.state import JobState, RunState
 from skep.scheduler.estimate import ahead
+from skep.scheduler.worth import Worth
 
 # Runs of a job without an estimate (in a log of an older skep) are taken to last so long, in s.
 UNKNOWN = 3600.0
@@ -45,6 +47,7 @@ _COLUMNS = {
     "safe_until": "d",
     "worth": "d",
     "spare": "q",
+    "had": "d",
 }
 
 
@@ -130,8 +133,9 @@ def _row(holder: Holder, share: HeldShare) -> dict[str, float]:
         "began": holder.began,
         "every": holder.spec.checkpoint_every or 0.0,
         "safe_until": _safe_until(holder),
-        "worth": holder.chips / share.chips,
+        "worth": holder.weight / share.chips,
         "spare": _spare(holder, share),
+        "had": holder.had,
     }
 
 
@@ -161,6 +165,7 @@ class Holding:
         self, topology: Topology, policy: Policy, rates: JobRates, jobs: Mapping[str, JobState]
     ) -> None:
         self._topology, self._policy, self._rates, self._jobs = topology, policy, rates, jobs
+        self._worth = Worth(topology.kind, topology.speed)
         self._now = 0.0
         self._pools = [_Pool() for _ in topology.kind]
         self._holders: dict[str, Holder] = {}
@@ -277,6 +282,9 @@ class Holding:
             end = max(stops)
         queue = self._policy.queue(job.spec.queue)
         own = self._policy.priority_of(job.spec.priority)
+        rates = self._rates.of(job.spec)
+        worth = [self._worth.of(run.share.chip, rates) * run.share.chips for run in live]
+        by_level = self._policy.order == "attained"
         return Holder(
             job=job.id,
             spec=job.spec,
@@ -303,7 +311,9 @@ class Holding:
             moved_at=job.moved_at,
             resized_at=job.resized_at,
             next_rank=_next_rank(live, latest),
-            rates=self._rates.of(job.spec),
+            rates=rates,
+            worth=sum(worth),
+            had=had_by(job, began, self._worth, rates) if by_level else 0.0,
         )
 
 

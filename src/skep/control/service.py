@@ -16,7 +16,7 @@ from skep.control.electricity import Electricity
 from skep.control.sentence import sentence
 from skep.control.snapshot import take_snapshot
 from skep.control.topology import Topology
-from skep.control.view import Energy, job_detail, job_view, site_view, why
+from skep.control.view import Energy, in_order_by, job_detail, job_view, site_view, why
 from skep.control.world import World
 from skep.errors import ConflictError, NotFoundError
 from skep.model.event import CancelRequested, Submitted
@@ -31,6 +31,7 @@ from skep.scheduler.check import admissible
 from skep.scheduler.estimate import told
 from skep.scheduler.fair import Standing, standings
 from skep.scheduler.order import ordered
+from skep.scheduler.schedule import line_of
 from skep.store.base import Store
 
 # So many of a site's former agents are remembered: what they still have on its way is old news.
@@ -116,15 +117,17 @@ class Control:
         plan: Plan | None = None
         order: tuple[str, ...] = ()
         found: tuple[Standing, ...] = ()
+        by = ""
         if state.id in self.world.waiting:
             snapshot = self._snapshot(now)
             plan = schedule(snapshot, self.policy, now)
-            order = tuple(w.job for w in ordered(snapshot.waiting, self.policy, now))
+            order = tuple(ordered(line_of(snapshot, self.policy), now))
             found = standings(snapshot, self.policy, state.spec.queue)
+            by = in_order_by(self.world, self.policy, state, now)
         logged = self.store.events(job=state.id)
         decisions = tuple({"at": e.event.at, "text": sentence(e.event)} for e in logged)
         length = "" if state.ended else told(self.world.estimate(state))
-        return why(state, plan, order, found, decisions, length, now)
+        return why(state, plan, order, found, decisions, length, by, now)
 
     def id_of(self, ref: str) -> str:
         """The id that a user's reference means. Raises ``NotFoundError``."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from skep.control.had import had_by
 from skep.control.world import World, lost_shares
 from skep.model.policy import Policy
 from skep.model.snapshot import (
@@ -20,6 +21,7 @@ from skep.model.snapshot import (
     Waiting,
 )
 from skep.model.state import JobState
+from skep.scheduler.attained import level
 from skep.scheduler.estimate import rounded
 from skep.scheduler.line import Line
 
@@ -63,7 +65,7 @@ def take_snapshot(
 def _line(world: World, policy: Policy, now: float) -> Line:
     """The world's line, made anew only where the policy is another one."""
     if world.line is None or world.line_policy is not policy:
-        world.line, world.line_policy = Line(policy.patience), policy
+        world.line, world.line_policy = Line(policy.patience, policy.order), policy
         world.unlined = dict(world.waiting)
     # Also those for which time alone changes something: sites to avoid, chips that are kept.
     for job in {**world.unlined, **dict.fromkeys(world.avoiding), **world.claims}:
@@ -81,6 +83,8 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) ->
         world.avoiding.add(job.id)
     else:
         world.avoiding.discard(job.id)
+    rates = world.rates.of(job.spec)
+    by_level = policy.order == "attained" and bool(job.runs)
     line.put(
         Waiting(
             job=job.id,
@@ -96,8 +100,9 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) ->
             start_by=job.submitted_at + (job.spec.defer or 0.0),
             evicted=job.evicted,
             claim=job.claim if job.claim is not None and job.claim.until > now else None,
+            level=level(policy, had_by(job, now, world.worth, rates)) if by_level else 0,
         ),
-        Shape.of(job.spec, rounded(world.length(job)), world.rates.of(job.spec)),
+        Shape.of(job.spec, rounded(world.length(job)), rates),
     )
 
 

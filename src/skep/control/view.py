@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from skep.control.had import had_by
 from skep.control.world import World
 from skep.model.job import ChipRequest
 from skep.model.placement import Claim
+from skep.model.policy import Policy
 from skep.model.snapshot import Plan, Refusal
 from skep.model.state import JobState, RunState, SiteState
 from skep.model.views import (
@@ -21,10 +23,12 @@ from skep.model.views import (
     StandingView,
     Why,
 )
+from skep.scheduler.attained import chip_hours
 from skep.scheduler.expect import told
 from skep.scheduler.fair import Standing
 from skep.scheduler.refused import Refusals
 from skep.scheduler.reserve import clock
+from skep.units import duration
 
 Energy = Callable[[RunState], tuple[float, float]]  # run -> (J at the meter, renewable share)
 """How much a run has drawn so far; the service knows supply and time."""
@@ -135,11 +139,12 @@ def why(
     standings: tuple[Standing, ...],
     decisions: tuple[dict[str, object], ...],
     length: str = "",
+    by: str = "",
     now: float = 0.0,
 ) -> Why:
     """What was decided on a job; ``plan`` is what the scheduler would decide now.
 
-    ``length`` is how long it is expected to work, in words.
+    ``length`` is how long it is expected to work, in words; ``by`` what gives it its place.
     """
     refusal = refusal_of(plan, job.id) if plan else None
     refusals = refusal.sites if refusal else {}
@@ -153,6 +158,7 @@ def why(
         summary=refusal.reason if refusal else job.reason or job.decision or "not looked at yet",
         place=order.index(job.id) + 1 if job.id in order else None,
         waiting=len(order),
+        order=by,
         refusals=tuple(SiteRefusal(reason=r, sites=tuple(s)) for r, s in refusals.items()),
         remedy=refusal.remedy if refusal else "",
         start=start.start if start else None,
@@ -165,3 +171,15 @@ def why(
         ),
         decisions=decisions,
     )
+
+
+def in_order_by(world: World, policy: Policy, job: JobState, now: float) -> str:
+    """What gives a job that waits its place among those of its priority; "" for its age."""
+    if job.submitted_at + policy.patience <= now:
+        return f"it has waited longer than {duration(policy.patience)}: before all others"
+    if policy.order == "shortest":
+        return "who is done the soonest first"
+    if policy.order == "attained":
+        had = had_by(job, now, world.worth, world.rates.of(job.spec))
+        return f"who has had the least first; it has had {chip_hours(had, policy)}"
+    return ""

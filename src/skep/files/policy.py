@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from skep.errors import InputError
@@ -20,6 +21,7 @@ def load_policy(path: str | Path) -> Policy:
     _once([queue.name for queue in policy.queues], "queues", "name", source)
     _once([rule.id for rule in policy.rules], "rules", "id", source)
     _tree(policy, source)
+    _rising(policy, source)
     for row, window in enumerate(policy.maintenance):
         if window.end <= window.start:
             field = field_name(("maintenance", row, "end"))
@@ -46,6 +48,13 @@ def _tree(policy: Policy, source: str) -> None:
             allowed = f"allowed: {others or 'none'}; a queue that is not below it"
             field = field_name(("queues", row, "parent"))
             raise InputError(field, queue.parent, allowed, source=source)
+
+
+def _rising(policy: Policy, source: str) -> None:
+    for row, (one, more) in enumerate(itertools.pairwise(policy.levels), 1):
+        if more <= one:
+            allowed = f"allowed: more than {one:g}, the level before it"
+            raise InputError(field_name(("levels", row)), f"{more:g}", allowed, source=source)
 
 
 def _once(names: list[str], table: str, key: str, source: str) -> None:

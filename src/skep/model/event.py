@@ -17,7 +17,7 @@ from skep.model.placement import Share
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 RunOutcome = Literal["succeeded", "failed", "stopped", "lost"]
-Cause = Literal["priority", "share", "window", "shrink", "migration", "drain"]
+Cause = Literal["priority", "share", "window", "shrink", "migration", "drain", "attained"]
 
 
 class _Event(Spec):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from skep.model.base import Name, Seconds, Spec, Watts
 from skep.model.job import Priority
+
+Order = Literal["age", "shortest", "attained"]
 
 
 class Quota(Spec):
@@ -79,6 +81,17 @@ class Policy(Spec):
     )
     patience: Seconds = Field(
         default=86400.0, gt=0, description="who has waited longer goes before all others"
+    )
+    order: Order = Field(
+        default="age",
+        description="who goes first among jobs of one priority: who is due first; who is expected"
+        " to be done the soonest; or who has had the fewest chip-hours (see levels)",
+    )
+    levels: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = Field(
+        default=(16.0, 256.0, 4096.0),
+        max_length=32,
+        description="order attained: with each of these chip-hours that a job has had, it comes"
+        " behind those that have had fewer",
     )
     backfill: Literal["easy", "conservative", "none"] = Field(
         default="easy",

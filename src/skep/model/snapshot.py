@@ -129,6 +129,7 @@ class Waiting:
     evicted: bool = False  # its chips were taken from it: it takes none from others in turn
     claim: Claim | None = None  # chips that are kept for it
     latest_start: float = math.inf  # to meet the deadline, if it has one
+    level: int = 0  # how many of the policy's levels it has had, where they order jobs
 
 
 @quick
@@ -168,6 +169,13 @@ class Holder:
     resized_at: float | None = None
     next_rank: int = 0
     rates: Rates = ()
+    worth: float = 0.0  # of all its chips, in chips of the reference; 0: one each
+    had: float = 0.0  # chip-seconds of the reference that it had before ``began``
+
+    @property
+    def weight(self) -> float:
+        """Chips of the reference that it holds."""
+        return self.worth or float(self.chips)
 
     @property
     def chips(self) -> int:
@@ -183,8 +191,9 @@ class Holder:
 class Held:
     """The live runs in one pool, columns in order of their expected ends.
 
-    ``safe_until``: until then its job is not stopped for others (inf: never). ``worth`` is the
-    chips of its whole job over its own: stopping the job for this run loses so many times as much.
+    ``safe_until``: until then its job is not stopped for others (inf: never). ``worth`` is what the
+    chips of its whole job are worth, in chips of the reference, over its own chips: so much is lost
+    for each of them when the job is stopped. ``had``: see ``Holder``.
     ``spare``: an elastic job can do without this run.
     """
 
@@ -197,13 +206,16 @@ class Held:
     safe_until: Floats
     worth: Floats
     spare: Ints
+    had: Floats
     holder: tuple[Holder, ...] = ()
     lowest: float = -np.inf  # priority of all
     lowest_spare: float = np.inf  # of those that can do without their run
 
 
 _NONE, _NO_INTS = np.empty(0), np.empty(0, dtype=np.int64)
-EMPTY = Held(_NONE, _NO_INTS, _NONE, _NO_INTS, _NONE, _NONE, _NONE, _NONE, _NO_INTS, lowest=np.inf)
+EMPTY = Held(
+    _NONE, _NO_INTS, _NONE, _NO_INTS, _NONE, _NONE, _NONE, _NONE, _NO_INTS, _NONE, lowest=np.inf
+)
 
 
 @dataclass(frozen=True, slots=True)

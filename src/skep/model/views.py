@@ -110,6 +110,7 @@ class Why(Spec):
     summary: str
     place: int | None = None
     waiting: int = 0
+    order: str = Field(default="", description="by what it is in order, where that is not age")
     refusals: tuple[SiteRefusal, ...] = ()
     remedy: str = ""
     start: float | None = Field(default=None, description="when it is thought to start")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
 from skep.scheduler.ask import asks_of
+from skep.scheduler.attained import next_change
 from skep.scheduler.board import Board
 from skep.scheduler.defer import better_later
 from skep.scheduler.ledger import Ledger
@@ -63,6 +64,15 @@ class Ahead:
     def gone(self) -> set[str]:
         """Runs that this plan stops."""
         return set() if self._hunt is None else self._hunt.gone
+
+    def levels_change(self) -> float:
+        """When what runs may be stopped that may not be now: one has then had more; inf: never."""
+        policy, found = self.board.policy, float("inf")
+        if policy.order == "attained" and policy.preemption:
+            for kind in self.board.kinds:
+                herd = self.runs.herd(self.board.columns(kind))
+                found = min(found, next_change(policy, herd, self.timeline.now))
+        return found
 
     def wants(self, shape: Shape) -> bool:
         """Whether the next job of ``shape`` that does not fit would be promised chips."""

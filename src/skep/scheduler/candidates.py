@@ -9,6 +9,7 @@ import numpy as np
 
 from skep.model.snapshot import Bools, Floats, Ints, Waiting
 from skep.scheduler.ask import Ask
+from skep.scheduler.attained import levels
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.owed import Debts, owed_to
@@ -65,16 +66,30 @@ class Candidates:
 
 
 def candidates(
-    board: Board, ledger: Ledger, herd: Herd, ask: Ask, job: Waiting, gone: Collection[int]
+    board: Board,
+    ledger: Ledger,
+    herd: Herd,
+    ask: Ask,
+    job: Waiting,
+    gone: Collection[int],
+    *,
+    by_level: bool = True,
 ) -> Candidates | None:
-    """Who may be stopped for ``job``, as it asks; None for nobody. ``gone``: rows that stop."""
+    """Who may be stopped for ``job``, as it asks; None for nobody. ``gone``: rows that stop.
+
+    ``by_level``: also who has had more, where the policy's order is by that.
+    """
     columns, now = board.columns(ask.kind), ledger.at
     lies = np.zeros(len(ledger.free), dtype=bool)
     lies[columns.rows[board.gate(ask.queue, ask.kind).open]] = True
     spare: Bools = (herd.spare == 1) & (herd.priority <= job.priority)
     can = spare
     if board.policy.preemption:
-        can = can | ((herd.priority < job.priority) & (herd.safe_until <= now))
+        below = herd.priority < job.priority
+        if by_level and board.policy.order == "attained":
+            more = levels(board.policy, herd, now) > job.level
+            below |= (herd.priority == job.priority) & more
+        can = can | (below & (herd.safe_until <= now))
     can = can & lies[herd.pool]
     if debts := owed_to(board, ledger, ask):
         can[_owing(board, herd, debts, np.flatnonzero(lies), now)] = True

@@ -229,6 +229,7 @@ class Cycle:
             self._keep(group, row, job, shape)
 
     def _keep(self, group: Group, row: int, job: Waiting, shape: Shape) -> None:
+        self._ahead.hunt.by_level = False
         self._forget.add(same(group))
         keep_for(self._board, self._ledger, self._line.ids[row], job, shape)
 

@@ -15,6 +15,7 @@ from typing import overload
 import numpy as np
 
 from skep.model.evolve import replace
+from skep.model.policy import Order
 from skep.model.snapshot import Floats, Ints, Shape, Waiting
 
 Key = tuple[int, int, str]
@@ -71,18 +72,18 @@ class Group:
 def _has_a_story(job: Waiting) -> bool:
     """Whether more than its shape and priority matters for what is decided on the job."""
     waits = job.not_before > 0.0 or job.start_by > job.submitted_at
-    return waits or job.evicted or bool(job.repair or job.avoid or job.claim)
+    return waits or job.evicted or bool(job.level) or bool(job.repair or job.avoid or job.claim)
 
 
 class Line(Sequence[Waiting]):
-    """Waiting jobs by row; a row is free again once its job has left.
+    """Waiting jobs by row; a row is free again once its job has left. ``order``: the policy's.
 
     ``patience`` (s): a job is due so long after it was submitted, or when it must start to meet
     its deadline, whichever is sooner. ``touched`` names the groups that got jobs, oldest first.
     """
 
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
+    def __init__(self, patience: float, order: Order = "age") -> None:
+        self.patience, self.order = patience, order
         self.shapes: dict[int, Shape] = {}
         self.groups: dict[Key, Group] = {}
         self.touched: list[Key] = []
@@ -104,9 +105,10 @@ class Line(Sequence[Waiting]):
         waiting: Iterable[Waiting],
         shapes: Mapping[int, Shape] | Sequence[Shape],
         patience: float,
+        order: Order = "age",
     ) -> Line:
         """A line of ``waiting`` whose shapes are numbers of ``shapes``."""
-        line = cls(patience)
+        line = cls(patience, order)
         for job in waiting:
             line.put(job, shapes[job.shape])
         return line
@@ -192,6 +194,12 @@ class Line(Sequence[Waiting]):
         return low
 
     # Views
+
+    def behind(self, group: Group) -> float:
+        """What puts jobs of ``group`` behind others of their priority, by the policy's order."""
+        if self.order == "shortest":
+            return self.shapes[group.shape].length
+        return 0.0 if group.alone is None else float(group.alone.level)
 
     def rank(self, row: int) -> Rank:
         """What orders the job of ``row`` among those of its group."""

@@ -2,26 +2,27 @@
 
 Who has waited longer than the policy's patience goes before all others. Then the highest priority;
 with fair share, the queues of the highest priority take turns by what they have had of their
-parts, and priority orders the jobs within each. Then who is due first, which without a deadline is
-who is older; then the id.
+parts, and priority orders the jobs within each. Then the policy's ``order``: who is expected to be
+done the soonest, or who has had the least, comes before who is due first; that is without a
+deadline who is older. Then the id.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from skep.model.policy import Policy
-from skep.model.snapshot import Ints, Waiting
+from skep.model.snapshot import Ints
 from skep.scheduler.fair import Tree
 from skep.scheduler.line import Group, Line
 
 Part = tuple[Group, Ints]
 """A group and those of its rows that are to be decided, in order."""
-Head = tuple[int, int, float, float, str, int]
-"""0 if overdue, else 1; minus the priority (0 if overdue); due; submitted; id; which part."""
+Head = tuple[int, int, float, float, float, str, int]
+"""0 if overdue, else 1; then minus the priority, and what the policy's order asks (each 0 if
+overdue); due; submitted; id; which part."""
 
 
 def in_order(line: Line, parts: Sequence[Part], now: float) -> tuple[Ints, Ints]:
@@ -31,11 +32,13 @@ def in_order(line: Line, parts: Sequence[Part], now: float) -> tuple[Ints, Ints]
         return rows, np.flatnonzero([len(rows) for _, rows in parts])
     part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
     priority = np.array([group.priority for group, _ in parts], dtype=np.int64)[part]
+    behind = np.array([line.behind(group) for group, _ in parts])[part]
     due, submitted = line.due[rows], line.submitted[rows]
     early = submitted + line.patience > now
     first = np.where(early, -priority, 0)
-    order = np.lexsort((submitted, due, first, early))
-    keys = np.stack([submitted, due, first, early])[:, order]
+    behind = np.where(early, behind, 0.0)
+    order = np.lexsort((submitted, due, behind, first, early))
+    keys = np.stack([submitted, due, behind, first, early])[:, order]
     alike = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
     for start, end in _stretches(alike):
         tied = order[start:end].tolist()
@@ -68,7 +71,8 @@ class Turns:
         due, submitted, job = self._line.rank(row)
         late = submitted + self._line.patience <= self._now
         lane = "" if late else self._line.shapes[group.shape].queue
-        head = (0 if late else 1, 0 if late else -group.priority, due, submitted, job, part)
+        first = (0, 0, 0.0) if late else (1, -group.priority, self._line.behind(group))
+        head = (*first, due, submitted, job, part)
         heapq.heappush(self._heaps.setdefault(lane, []), head)
 
     def next(self) -> tuple[int, int] | None:
@@ -76,7 +80,7 @@ class Turns:
         lane = self._lane()
         if lane is None:
             return None
-        part = heapq.heappop(self._heaps[lane])[5]
+        part = heapq.heappop(self._heaps[lane])[-1]
         if not self._heaps[lane]:
             del self._heaps[lane]
         row = self._rows[part][self._at[part]]
@@ -91,15 +95,7 @@ class Turns:
         return "" if "" in self._heaps else self._tree.next(self._heaps)
 
 
-def ordered(
-    waiting: Iterable[Waiting], policy: Policy | None = None, now: float = 0.0
-) -> list[Waiting]:
-    """Waiting jobs in the order in which they are looked at, queues taking no turns."""
-    patience = (policy or Policy()).patience
-
-    def rank(job: Waiting) -> tuple[bool, int, float, float, str]:
-        early = job.submitted_at + patience > now
-        due = min(job.submitted_at + patience, job.latest_start)
-        return (early, -job.priority if early else 0, due, job.submitted_at, job.job)
-
-    return sorted(waiting, key=rank)
+def ordered(line: Line, now: float = 0.0) -> list[str]:
+    """Ids of the waiting jobs in the order in which they are looked at, queues taking no turns."""
+    parts = [(group, group.rows) for group in line.groups.values()]
+    return [line.ids[row] for row in in_order(line, parts, now)[0].tolist()]

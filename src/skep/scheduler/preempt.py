@@ -1,9 +1,10 @@
 """Preempt: whom it costs least to stop so that a job that does not fit can start.
 
-Who may be stopped: a preemptible job of lower priority; a job of a queue that holds chips of
-another's part, which wants them back (``owed``); and the spare shares of elastic jobs, which cost
-nothing and go first. A job that was itself stopped takes nothing until it has run again, so that
-nothing cascades; and it is left alone for a while after (``Held.safe_until``).
+Who may be stopped: a preemptible job of lower priority, or where jobs are in order of what they
+have had, one of the same priority that has had more (``attained``); a job of a queue that holds
+chips of another's part, which wants them back (``owed``); and the spare shares of elastic jobs,
+which cost nothing and go first. A job that was itself stopped takes nothing until it has run
+again, so that nothing cascades; and it is left alone for a while after (``Held.safe_until``).
 
 Of all sites where it would do, the cheapest set is taken, then the smallest; never one that would
 delay what is promised to others.
@@ -16,9 +17,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from skep.model.event import Cause
 from skep.model.placement import Share
 from skep.model.snapshot import Holder, Ints, Preemption, Shape, Victim, Waiting
 from skep.scheduler.ask import Ask, asks_of
+from skep.scheduler.attained import HOUR, had_by, level
 from skep.scheduler.blocks import Parts
 from skep.scheduler.board import Board
 from skep.scheduler.candidates import Candidates, candidates, without
@@ -51,7 +54,7 @@ class Way:
 
     @property
     def cost(self) -> float:
-        """Chip-seconds of work that are lost."""
+        """Chip-seconds of work that are lost, in chips of the reference."""
         return sum(found.cost for found in self.losses)
 
 
@@ -66,6 +69,9 @@ class Hunt:
     _gone: list[Holder] = field(default_factory=list)
     _herds: dict[str, Herd] = field(default_factory=dict)
     _least: float | None = None  # priority from which on something could be stopped
+    # Who has waited too long has chips kept for it: from then on nobody who has had less takes
+    # what comes free, or it would wait for ever.
+    by_level: bool = True
 
     @property
     def board(self) -> Board:
@@ -111,7 +117,8 @@ class Hunt:
         if self._least is None:
             self._least = self.runs.lowest_spare
             if self.board.policy.preemption:
-                self._least = min(self._least, self.runs.lowest + 1)
+                equal = self.board.policy.order == "attained"
+                self._least = min(self._least, self.runs.lowest + (0 if equal else 1))
         return self._least <= job.priority or any(q.preempt for q in self.board.policy.queues)
 
     def _ways(self, ask: Ask, job: Waiting, most: float) -> Iterator[Way]:
@@ -121,7 +128,8 @@ class Hunt:
         if over or not len(columns.rows):
             return
         herd = self._herd(ask.kind)
-        found = candidates(self.board, self.ledger, herd, ask, job, self._gone_rows(herd))
+        gone = self._gone_rows(herd)
+        found = candidates(self.board, self.ledger, herd, ask, job, gone, by_level=self.by_level)
         if found is None:
             return
         fixed, looked_at = replace(ask, most=ask.least), 0
@@ -209,9 +217,19 @@ class Hunt:
         return list(losses.values())
 
     def _lost(self, found: Candidates, rows: list[int], job: Waiting) -> list[Loss]:
-        ranks, now = self.board.policy.preemption, self.ledger.at
-        each = (loss(found.herd, row, job, now, ranks=ranks) for row in rows)
+        def cause(holder: Holder) -> Cause:
+            return self._cause(holder, job)
+
+        each = (loss(found.herd, row, job, self.ledger.at, cause) for row in rows)
         return list({one.holder.job: one for one in each}.values())
+
+    def _cause(self, holder: Holder, job: Waiting) -> Cause:
+        policy, now = self.board.policy, self.ledger.at
+        if policy.preemption and holder.priority < job.priority:
+            return "priority"
+        more = level(policy, had_by(holder, now)) > job.level
+        alike = policy.preemption and self.by_level and holder.priority == job.priority
+        return "attained" if alike and more else "share"
 
     def _delays(self, ask: Ask, choice: Choice, losses: list[Loss]) -> bool:
         """Whether what is promised to others would find too little, the victims gone."""
@@ -295,6 +313,9 @@ def _victim(lost: Loss, job: Waiting, now: float) -> Victim:
         what = f"gives {lost.shares[0].chips} spare chips back to {job.job}"
     elif lost.cause == "priority":
         what = f"stopped for {job.job} (priority {job.priority} above {holder.priority})"
+    elif lost.cause == "attained":
+        had = had_by(holder, now) / HOUR
+        what = f"stopped for {job.job}, which has had less: this one {had:.1f} chip-hours"
     else:
         what = f"stopped for {job.job}: queue {holder.spec.queue} holds more than its part"
     more = "" if lost.cause == "shrink" else f"; loses {duration(holder.unsaved(now))} of work"

@@ -1,12 +1,13 @@
 """Prey: what runs, as columns, and which of it costs least to stop.
 
 The cost of stopping a job is the work since its last checkpoint and that of starting again, times
-all of its chips. A spare share of an elastic job costs next to nothing.
+what all of its chips are worth to it, in chips of the reference. A spare share of an elastic job
+costs next to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import is_not
@@ -45,6 +46,7 @@ class Herd:
     safe_until: Floats
     worth: Floats
     spare: Ints
+    had: Floats
 
     @classmethod
     def of(cls, running: Sequence[Held], pools: Ints) -> Herd:
@@ -66,6 +68,7 @@ class Herd:
             safe_until=np.concatenate([held.safe_until for held in running]),
             worth=np.concatenate([held.worth for held in running]),
             spare=np.concatenate([held.spare for held in running]),
+            had=np.concatenate([held.had for held in running]),
         )
 
     def holder(self, row: int) -> Holder:
@@ -79,7 +82,7 @@ class Herd:
         return range(0) if n is None else range(int(self.first[n]), int(self.first[n + 1]))
 
     def each(self, rows: Ints, spare: Bools, now: float) -> Floats:
-        """Cost of one chip of each row, in chip-seconds; ``spare``: not needed."""
+        """Cost of one chip of each row, in chip-seconds of the reference; ``spare``: no need."""
         worked = np.maximum(0.0, now - self.began[rows])
         every = self.every[rows]
         lost = np.where(every > 0, worked % np.where(every > 0, every, 1.0), worked)
@@ -183,23 +186,19 @@ class Loss:
     rows: dict[int, tuple[int, float]]
 
 
-def loss(herd: Herd, row: int, job: Waiting, now: float, *, ranks: bool) -> Loss:
-    """What stopping the run of ``row`` for ``job`` means.
-
-    ``ranks``: the policy lets a higher priority stop a lower one.
-    """
+def loss(herd: Herd, row: int, job: Waiting, now: float, cause: Callable[[Holder], Cause]) -> Loss:
+    """What stopping the run of ``row`` for ``job`` means; ``cause``: why one may be stopped."""
     holder, pool = herd.holder(row), int(herd.pool[row])
     if herd.spare[row] == 1 and holder.priority <= job.priority:
         mine = next(share for share in holder.shares if share.row == pool)
         cost = SPARE * mine.chips
         return Loss(holder, (mine,), "shrink", cost, {pool: (mine.chips, mine.watts)})
-    cause: Cause = "priority" if ranks and holder.priority < job.priority else "share"
-    cost = holder.chips * (holder.unsaved(now) + RESTART)
+    cost = holder.weight * (holder.unsaved(now) + RESTART)
     rows: dict[int, tuple[int, float]] = {}
     for share in holder.shares:
         before = rows.get(share.row, (0, 0.0))
         rows[share.row] = (before[0] + share.chips, before[1] + share.watts)
-    return Loss(holder, holder.shares, cause, cost, rows)
+    return Loss(holder, holder.shares, cause(holder), cost, rows)
 
 
 def given(losses: Sequence[Loss], pool: int, after: float = -np.inf) -> tuple[int, float]:

@@ -58,10 +58,13 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     grown = grow(board, ledger, line.row.keys(), now)
     moves = migrate(board, ledger, ahead.blocked, gone, now) if _may_move(snapshot, policy) else []
     # 6. What was not given is refused. Why is found when it is asked for, from what is left.
+    refusals = cycle.refusals()
+    if refusals:
+        ahead.again = min(ahead.again, ahead.levels_change())
     memory.keep(line, cycle.stays_refused(), cycle.later, ahead)
     return Plan(
         cycle.placements(grown),
-        cycle.refusals(),
+        refusals,
         (*ahead.preemptions, *leaving.stops, *left.stops),
         (*left.moves, *moves),
         tuple(ahead.reservations),
@@ -78,4 +81,4 @@ def line_of(snapshot: Snapshot, policy: Policy) -> Line:
     waiting = snapshot.waiting
     if isinstance(waiting, Line):
         return waiting
-    return Line.of(waiting, snapshot.shapes, policy.patience)
+    return Line.of(waiting, snapshot.shapes, policy.patience, policy.order)

@@ -1,0 +1,53 @@
+"""Attained: how much a job has had, by which ``order: attained`` puts it behind others.
+
+Jobs are in classes by the chip-hours (of the reference, see ``worth``) that they have had: the
+policy's ``levels`` are the bounds between them. A short job is done before it leaves the first
+class, whatever its user said; a long one is passed by all that are shorter so far.
+Source: Gu et al., "Tiresias: A GPU Cluster Manager for Distributed Deep Learning", NSDI 2019.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from skep.model.policy import Policy
+from skep.model.snapshot import Floats, Holder, Ints
+from skep.scheduler.prey import Herd
+
+HOUR = 3600.0
+ROUNDING = 1e-3  # s: by then it is in the next class, whatever sums of floats make of it
+
+
+def level(policy: Policy, had: float) -> int:
+    """The class of a job that has had ``had`` chip-seconds: 0 is looked at first."""
+    return bisect_right(policy.levels, had / HOUR) if policy.order == "attained" else 0
+
+
+def chip_hours(had: float, policy: Policy) -> str:
+    """``20.5 chip-hours, which puts it behind all that have had less than 16``."""
+    at = level(policy, had)
+    behind = f", which puts it behind all that have had less than {policy.levels[at - 1]:g}"
+    return f"{had / HOUR:.1f} chip-hours{behind if at else ''}"
+
+
+def had_by(holder: Holder, now: float) -> float:
+    """Chip-seconds of the reference that a running job has had by ``now``."""
+    return holder.had + holder.weight * max(0.0, now - holder.began)
+
+
+def levels(policy: Policy, herd: Herd, now: float) -> Ints:
+    """The class of the job of each row."""
+    had = herd.had + herd.worth * herd.chips * np.maximum(0.0, now - herd.began)
+    found: Ints = np.searchsorted(np.array(policy.levels), had / HOUR, side="right")
+    return found
+
+
+def next_change(policy: Policy, herd: Herd, now: float) -> float:
+    """When the next of the jobs comes into another class, or may be stopped; inf for never."""
+    bounds: Floats = np.append(np.array(policy.levels) * HOUR, np.inf)
+    rate = np.maximum(herd.worth * herd.chips, 1e-9)
+    at = herd.began + (bounds[levels(policy, herd, now)] - herd.had) / rate + ROUNDING
+    times = np.concatenate((at, herd.safe_until))
+    return float(times[times > now].min(initial=np.inf))
