@@ -69,6 +69,9 @@ def test_sites_end_bit_identical(make, names, how):
     rounds = sites.progress("a", "round")
     assert rounds[-1]["final"]
     assert rounds[-1]["participants"] == len(names)
+    assert all(0.5 < share <= 1.0 for share in results[0]["participation"].values())
+    assert sorted(results[0]["participation"]) == list(names)
+    assert 0.0 < results[0]["staleness_s"] < 2.0
     last = sites.progress("b", "final")[-1]
     assert last["bytes_sent"] > 0
     assert last["ddp_bytes_per_token"] > 0

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skep.train.joining import join
+    from skep.train.mllog import MLLog
     from skep.train.outer import Outer
     from skep.train.run import Run
 
-__all__ = ["Outer", "Run", "join"]
+__all__ = ["MLLog", "Outer", "Run", "join"]
 
-_HOMES = {"Outer": "outer", "Run": "run", "join": "joining"}
+_HOMES = {"MLLog": "mllog", "Outer": "outer", "Run": "run", "join": "joining"}
 
 
 def __getattr__(name: str) -> Any:

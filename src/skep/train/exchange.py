@@ -125,6 +125,10 @@ class Exchange:
         """The newest report of each connected peer."""
         return [view.local for view in list(self._rounds.views.values())]
 
+    def peer_rates(self) -> dict[str, float]:
+        """Tokens per second of each connected peer, as it reports."""
+        return {site: view.local.rate for site, view in list(self._rounds.views.items())}
+
     @property
     def sent(self) -> int:
         return self._mesh.traffic.sent

@@ -10,6 +10,7 @@ import torch
 from skep.errors import InputError
 from skep.runenv import from_environ
 from skep.train.choice import AUTO
+from skep.train.mllog import MLLog
 from skep.train.outer import Outer
 from skep.train.ranks import Ranks
 from skep.train.run import Run
@@ -37,6 +38,8 @@ def join(
     finish_wait: float = 20.0,
     sharded: bool = False,
     trace: str = "",
+    tensorboard: str = "",
+    mllog: MLLog | None = None,
     on_event: OnEvent | None = None,
 ) -> Run:
     """A context manager in which ``optimizer.step()`` also keeps ``model`` in step with the sites.
@@ -54,7 +57,8 @@ def join(
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``sharded`` says that each rank holds parameters of its own (tensor or pipeline parallelism by
     hand); what ``fully_shard`` has sharded is known without it.
-    ``trace`` is a file for Chrome's trace viewer.
+    ``trace`` is a file for Chrome's trace viewer, ``tensorboard`` a folder for its event files,
+    ``mllog`` says what a log of MLPerf needs and where to write it.
     ``on_event`` is called with one line of text, from a background thread.
     """
     ranks = Ranks()
@@ -82,6 +86,8 @@ def join(
         finish_wait=finish_wait,
         sharded=sharded,
         trace=trace,
+        tensorboard=tensorboard,
+        mllog=mllog,
         on_event=on_event,
     )
     return Run(model, optimizer, chosen, ranks)

@@ -11,6 +11,7 @@ from skep.train.fragments import digest_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState
 from skep.train.pacing import Pacer
+from skep.train.tally import Tally
 
 
 def stats_of(
@@ -20,6 +21,7 @@ def stats_of(
     traffic: tuple[int, int],
     states: Sequence[OuterState],
     global_tokens: int,
+    tally: Tally,
 ) -> dict[str, Any]:
     """Counts of this site, and over all sites as far as they have reported.
 
@@ -43,6 +45,10 @@ def stats_of(
         "bytes_sent": own_sent,
         "bytes_per_token": round(accounting.bytes_per_token(sent, global_tokens), 2),
         "ddp_bytes_per_token": round(_plain(states, per_step), 2),
+        "bytes_received": traffic[1],
+        "tokens_per_s": round(meter.rate, 1),
+        "staleness_s": tally.staleness_s,
+        "participation": tally.participation(),
         "codec": chosen.codec if chosen is not None else None,
         "interval_s": round(chosen.interval_s, 3) if chosen is not None else None,
         "chosen_because": dict(chosen.why) if chosen is not None else {},

@@ -15,12 +15,12 @@ from skep.train.chip import Chip
 from skep.train.data import Samples, leasable, values_of
 from skep.train.exchange import Exchange
 from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
+from skep.train.journal import Journal
 from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
 from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState, fresh
 from skep.train.parts import Local
-from skep.train.progress import Progress
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
 from skep.train.report import line_of, rounds_of, stats_of
@@ -28,7 +28,6 @@ from skep.train.settings import Settings, for_rail
 from skep.train.shards import shards_of
 from skep.train.shelf import Want
 from skep.train.supply import Supply
-from skep.train.trace import Trace
 from skep.train.word import Word
 
 T = TypeVar("T")
@@ -51,9 +50,9 @@ class Run:
         self._alone, self._expected = chosen.alone, set(chosen.peers)
         chosen = for_rail(chosen, shards.rail, shards.rails, ranks.broadcast_object(chosen.run))
         self._settings, self._flat = chosen, shards.own
-        self._trace = Trace(chosen.trace if ranks.first else "", chosen.site)
-        self._meter = Meter(trace=self._trace)
-        self._progress = Progress(chosen.progress_file if ranks.first else "")
+        self._journal = Journal(chosen, ranks.first)
+        self._tell = self._journal.event
+        self._meter = Meter(trace=self._journal.trace)
         self._keeper = Keeper(
             chosen.checkpoint_dir if shards.speaks else "", self._tell, time.monotonic()
         )
@@ -92,6 +91,7 @@ class Run:
             traffic,
             self._states(),
             self._global_tokens,
+            self._journal.tally,
         ) | {"step_flops": self._chip.step_flops, "participants": self.participants}
 
     @property
@@ -133,7 +133,12 @@ class Run:
         if "loss" in values:
             self._loss = float(values["loss"])
         if set(values) - {"loss"}:
-            self._progress.write("log", **(self._line() | values))
+            self._journal.log(self._line() | values)
+
+    def evaluated(self, value: float) -> None:
+        """An evaluation gave ``value``: for the log of ``mllog`` and the progress file."""
+        self._journal.mllog.evaluated(float(value), self._global_tokens)
+        self._journal.log(self._line() | {"evaluated": float(value)})
 
     def finish(self) -> None:
         """One last average over all sites, bounded in time; then the model is the anchor.
@@ -152,7 +157,7 @@ class Run:
         if self._shards.speaks:
             self._checkpoint(time.monotonic())
             self._keeper.wait()
-        self._progress.write("final", **(self._line() | self.stats))
+        self._journal.final(self._line() | self.stats)
         self._stop()
 
     # -- beginning and end ------------------------------------------------------------------
@@ -169,6 +174,7 @@ class Run:
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
         self._meter.start(time.monotonic())
         self._chip.start()
+        self._journal.mllog.begin()
         return self
 
     def __exit__(
@@ -182,7 +188,7 @@ class Run:
         if kind is None:
             self.finish()
         else:
-            self._stop()
+            self._stop(failed=True)
 
     def _begin(self, now: float, found: Checkpoint | None) -> None:
         """On the ranks that exchange: initial states, those of the checkpoint if there is one."""
@@ -231,8 +237,8 @@ class Run:
         if complaint:
             self._tell(complaint)
 
-    def _stop(self) -> None:
-        self._trace.close()
+    def _stop(self, failed: bool = False) -> None:
+        self._journal.close(self._global_tokens, failed)
         if self._exchange is not None:
             self._exchange.stop()
 
@@ -314,7 +320,7 @@ class Run:
         if now - self._reported >= PROGRESS_S:
             self._reported = now
             rate = self._meter.rate_since_mark(now)
-            self._progress.write("step", **(self._line() | {"tokens_per_s": round(rate, 1)}))
+            self._journal.step(self._line() | {"tokens_per_s": round(rate, 1)}, self._seen())
 
     # -- finishing --------------------------------------------------------------------------
 
@@ -363,16 +369,19 @@ class Run:
         together = {"participants": self.participants, "global_tokens": self._global_tokens}
         return line | together
 
-    def _tell_rounds(self) -> None:
-        for record in self._exchange.drain_rounds() if self._exchange is not None else ():
-            times = record.pop("called_at"), record.pop("applied_at")
-            self._progress.write("round", **record)
-            self._trace.round(record["fragment"], *times, record)
+    def _seen(self) -> dict[str, Any]:
+        """For curves: what is not in each line of the progress file."""
+        exchange, tally = self._exchange, self._journal.tally
+        views = exchange.peer_rates() if exchange is not None else {}
+        return {
+            "gain": exchange.gain if exchange is not None else None,
+            "staleness_s": tally.staleness_s,
+            "participation": tally.participation(),
+            "peers_tokens_per_s": views,
+        }
 
-    def _tell(self, text: str) -> None:
-        self._progress.write("event", text=text)
-        if self._settings.on_event is not None:
-            self._settings.on_event(text)
+    def _tell_rounds(self) -> None:
+        self._journal.rounds(self._exchange.drain_rounds() if self._exchange is not None else ())
 
     def _checkpoint(self, now: float) -> None:
         if self._replicas is not None and self._settings.checkpoint_dir:

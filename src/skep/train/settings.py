@@ -14,6 +14,7 @@ from skep.train.choice import AUTO
 from skep.train.codec import codec as codec_named
 from skep.train.fragments import MOST
 from skep.train.lead import Options
+from skep.train.mllog import MLLog, checked
 from skep.train.outer import PLAIN, Outer
 
 OnEvent = Callable[[str], None]
@@ -44,6 +45,8 @@ class Settings:
     finish_wait: float = 20.0
     sharded: bool = False
     trace: str = ""
+    tensorboard: str = ""
+    mllog: MLLog | None = None
     on_event: OnEvent | None = None
 
     @property
@@ -72,6 +75,8 @@ def settings(
     finish_wait: float = 20.0,
     sharded: bool = False,
     trace: str = "",
+    tensorboard: str = "",
+    mllog: MLLog | None = None,
     on_event: OnEvent | None = None,
 ) -> Settings:
     """Settings for one of ``processes`` ranks of a site. Raises ``InputError``."""
@@ -97,6 +102,8 @@ def settings(
         finish_wait=_positive("finish_wait", finish_wait),
         sharded=sharded,
         trace=trace,
+        tensorboard=tensorboard,
+        mllog=checked(mllog),
         on_event=on_event,
     )
     if not made.alone and len(made.token) < 8:
