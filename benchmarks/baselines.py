@@ -38,12 +38,14 @@ def deciding(by: Callable[..., Plan]) -> Iterator[None]:
 @dataclass(slots=True)
 class Baseline:
     """``shortest``: order by run time instead of age. ``backfill``: EASY, else the head waits
-    and all of its group behind it. A group is all queues that use the same pools."""
+    and all of its group behind it. A group is all queues that use the same pools. ``first_fit``:
+    the first pool that holds a job instead of the one with the fewest free chips."""
 
     trace: Trace
     allowed: Allowed
     shortest: bool = False
     backfill: bool = False
+    first_fit: bool = False
     _ends: list[tuple[float, int, int]] = field(default_factory=list)  # end, pool, chips
     _pools: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -95,6 +97,8 @@ class Baseline:
         if held is not None:
             kept, start, spare = held
             fits = [p for p in fits if p != kept or end <= start or chips <= spare]
+        if self.first_fit:
+            return min(fits, default=None)
         return min(fits, key=lambda pool: (free[pool], pool)) if fits else None
 
     def _reserved(

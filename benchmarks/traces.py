@@ -9,7 +9,8 @@ All schedulers meet the same jobs on the same pool in the same replay (``skep.si
 and the shortest-first hold back what is behind a job that does not fit; EASY backfills. These three
 are given the true run times; skep is not, but for the rows that say so. Its order is by age, by
 expected run time, or by what a job has had; the last stops running jobs, which save every 10
-minutes of work and take 30 s to start again. The bound: baselines.py.
+minutes of work and take 30 s to start again. The bound: baselines.py. In pieces: the part of the
+free chip-time that a job of the trace could not use where it lay (skep.sim.fragments).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from skep.model.chip import Chip
 from skep.model.policy import Policy, Queue, Rule
 from skep.model.site import NodePool, Pool, Site
 from skep.sim.conditions import Checkpoints, Conditions
+from skep.sim.figures import fragmentation
 from skep.sim.readers.columns import columns_of
 from skep.sim.readers.read import read_trace
 from skep.sim.replay import Replay
@@ -64,11 +66,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Means in s; ``cpu`` in s."""
+    """Means in s; ``cpu`` in s; ``fragments``: part of the free chip-time in fragments."""
 
     wait: float
     completion: float
     slowdown: float
+    fragments: float
     cpu: float
 
 
@@ -100,7 +103,8 @@ def compare(case: Case, figures: dict[str, float]) -> dict[str, Result]:
     chips = int(columns.total.sum())
     exact = replace(case.trace, estimate=case.trace.duration)
     print(f"{case.title}: {len(case.trace):,} jobs, {chips:,} chips")
-    print(f"  {'':34} {'mean wait':>12} {'completion':>12} {'slowdown':>9} {'cpu':>7}")
+    titles = f"{'mean wait':>12} {'completion':>12} {'slowdown':>9} {'in pieces':>10} {'cpu':>7}"
+    print(f"  {'':34} {titles}")
     found: dict[str, Result] = {}
     plain = case.policy
     short = plain.model_copy(update={"order": "shortest"})
@@ -109,6 +113,8 @@ def compare(case: Case, figures: dict[str, float]) -> dict[str, Result]:
         ("fifo", "FIFO", case.trace, Baseline(case.trace, case.allowed)),
         ("easy", "EASY backfill, true run times", case.trace,
          Baseline(case.trace, case.allowed, backfill=True)),
+        ("easy_first_fit", "  the same, first fit for best fit", case.trace,
+         Baseline(case.trace, case.allowed, backfill=True, first_fit=True)),
         ("sjf", "shortest first, true run times", case.trace,
          Baseline(case.trace, case.allowed, shortest=True)),
         ("skep", "skep", case.trace, plain),
@@ -122,10 +128,11 @@ def compare(case: Case, figures: dict[str, float]) -> dict[str, Result]:
         found[key] = result
         print(
             f"  {label:34} {result.wait:12,.1f} {result.completion:12,.1f} "
-            f"{result.slowdown:9.2f} {result.cpu:6.1f}s"
+            f"{result.slowdown:9.2f} {result.fragments:10.1%} {result.cpu:6.1f}s"
         )
         figures[f"{case.key}_{key}_wait_s"] = result.wait
         figures[f"{case.key}_{key}_completion_s"] = result.completion
+        figures[f"{case.key}_{key}_fragmentation"] = result.fragments
     bound = lower_bound(case.trace, chips)
     figures[f"{case.key}_bound_completion_s"] = bound
     print(f"  {'no schedule is better than':34} {'':12} {bound:12,.1f}")
@@ -157,6 +164,7 @@ def replayed(
         float((replay.record.started - trace.submit).mean()),
         float(completion.mean()),
         float(np.maximum(1.0, completion / np.maximum(trace.duration, 10.0)).mean()),
+        fragmentation(replay.timeline),
         time.process_time() - began,
     )
 

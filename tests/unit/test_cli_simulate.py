@@ -25,7 +25,9 @@ def test_a_study_is_written_as_page_table_and_figures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, table, figures = (tmp_path / name for name in ("a.html", "a.csv", "a.json"))
+    times = tmp_path / "times.csv"
     files = ["--report", str(page), "--csv", str(table), "--json", str(figures)]
+    files += ["--timeline", str(times)]
     assert main([*ASKED, *QUEUES, *QUEUES, "--jobs", "60", *files]) == 0
     assert "mean wait" in capsys.readouterr().out
     text = page.read_text()
@@ -40,6 +42,16 @@ def test_a_study_is_written_as_page_table_and_figures(
     told = json.loads(figures.read_text())
     assert [p["policy"] for p in told["policies"]] == ["two-queues", "two-queues #2"]
     assert told["policies"][0]["runs"][0]["jobs"] == 60
+    with times.open() as rows:
+        spans = [line for line in csv.DictReader(rows) if line["policy"] == "two-queues"]
+    free = [float(line["chips_free"]) for line in spans]
+    fragments = [float(line["chips_in_fragments"]) for line in spans]
+    over_time = told["policies"][0]["timeline"]["fragmentation"]
+    assert len(over_time) == len(spans) > 100
+    assert over_time[9] == pytest.approx(fragments[9] / free[9], abs=1e-3)
+    mean = told["policies"][0]["summary"]["fragmentation"]["mean"]
+    assert mean == pytest.approx(sum(fragments) / sum(free), rel=0.05)
+    assert "Fragmentation" in text
     assert set(told["policies"][0]["timeline"]["chips_held"]) == {
         "lulea",
         "ulanqab",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skep.sim.study import Study, Told
     from skep.sim.trace import Trace
 
-_BIND_UP_TO = 200_000  # jobs: so far runs are bound to nodes, which tells of fragmentation
+_BIND_UP_TO = 200_000  # jobs: so far runs are bound to nodes, which tells how nodes are broken up
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Asked:
     every: str
     report: Path | None
     table: Path | None
+    timeline: Path | None
     as_json: str | None
 
 
@@ -55,8 +56,7 @@ def replay(asked: Asked) -> int:
     found = _study(asked)
     if asked.report is not None:
         _write_report(asked.report, found)
-    if asked.table is not None:
-        _write_table(asked.table, found)
+    _write_tables(asked, found)
     if asked.as_json == STDOUT:
         show_json(to_json(found))
         return 0
@@ -183,15 +183,19 @@ def _write_report(path: Path, found: Study) -> None:
     print(f"written: {path}", file=sys.stderr)
 
 
-def _write_table(path: Path, found: Study) -> None:
-    from skep.sim.study import write_csv
+def _write_tables(asked: Asked, found: Study) -> None:
+    from skep.sim.study import write_csv, write_timeline
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(found, path)
-    except OSError as error:
-        raise InputError("--csv", str(path), f"cannot be written: {error.strerror}") from None
-    print(f"written: {path}", file=sys.stderr)
+    tables = (("--csv", asked.table, write_csv), ("--timeline", asked.timeline, write_timeline))
+    for option, path, write in tables:
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(found, path)
+        except OSError as error:
+            raise InputError(option, str(path), f"cannot be written: {error.strerror}") from None
+        print(f"written: {path}", file=sys.stderr)
 
 
 def _heading(found: Study) -> str:

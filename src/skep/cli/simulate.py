@@ -85,6 +85,10 @@ def simulate(
         Path | None,
         typer.Option("--csv", help="Write a line for each job.", show_default=False),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option("--timeline", help="Write a CSV line for each span.", show_default=False),
+    ] = None,
     as_json: Annotated[
         str | None,
         typer.Option("--json", metavar="[FILE]", help="Print JSON, or write it to FILE.json."),
@@ -109,7 +113,7 @@ def simulate(
     asked: Asked = Asked(
         pool=pool, trace=trace, form=form, part=part, policies=tuple(policy or ()),
         conditions=conditions, seed=seed or 0, seeds=seeds, scale=scale, copies=copies, load=load,
-        jobs=jobs, every=every, report=report, table=table, as_json=as_json,
+        jobs=jobs, every=every, report=report, table=table, timeline=timeline, as_json=as_json,
     )  # fmt: skip
     return replay(asked)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skep.model.snapshot import Bools, Floats
-from skep.sim.record import OUTCOMES
+from skep.sim.record import OUTCOMES, Timeline
 from skep.sim.replay import Replay
 from skep.sim.report import Spread
 
@@ -60,7 +60,8 @@ class Figures:
     utilisation: float  # chips held / chips, first submission to last end
     utilisation_arriving: float  # the same up to the last submission
     goodput: float  # chip-hours of work that counted / chip-hours held
-    fragmentation: float  # part of the free chips in nodes that are held in part; nan: not bound
+    fragmentation: float  # part of the free chips that a job of the trace could not use
+    partly_held: float  # part of the free chips in nodes that are held in part; nan: not bound
     scattered: int  # runs that no fewest nodes had room for
     longest_queue: int
     preemptions: int
@@ -107,7 +108,8 @@ def figures(replay: Replay, policy: str, seed: int, cpu: float) -> Figures:
             float(held[arriving].sum()), chips * float(line.seconds[arriving].sum())
         ),
         goodput=_ratio(useful, float(held.sum())),
-        fragmentation=_weighted(line.broken_up, line.seconds)
+        fragmentation=fragmentation(line),
+        partly_held=_weighted(line.broken_up, line.seconds)
         if replay.machines.by_node
         else math.nan,
         scattered=replay.machines.scattered,
@@ -189,6 +191,12 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
+def fragmentation(line: Timeline) -> float:
+    """Part of the free chip-time in which the chips were fragments (see ``skep.sim.fragments``)."""
+    free, fragments = line.seconds @ line.fragmented
+    return _ratio(float(fragments), float(free))
+
+
 def _weighted(values: Floats, weights: Floats) -> float:
     total = float(weights.sum())
     return float(values @ weights) / total if total else math.nan
@@ -240,7 +248,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("chips in use while jobs come", "%", 1, lambda f: f.utilisation_arriving),
     Metric("chips in use over all", "%", 1, lambda f: f.utilisation),
     Metric("goodput", "%", 1, lambda f: f.goodput),
-    Metric("free chips in partly held nodes", "%", -1, lambda f: f.fragmentation),
+    Metric("fragmentation", "%", -1, lambda f: f.fragmentation),
+    Metric("free chips in partly held nodes", "%", -1, lambda f: f.partly_held),
     Metric("fairness over queues (Jain)", "x", 1, lambda f: f.fairness),
     Metric("jobs waiting at once, most", "n", -1, lambda f: float(f.longest_queue)),
     Metric("preemptions", "n", 0, lambda f: float(f.preemptions)),

@@ -30,11 +30,15 @@ class Record:
         self.faults: Counter[str] = Counter()
 
 
+State = tuple[float, float, float, float, float]
+"""Waiting jobs, chips that they want, part of the free chips in nodes held in part; free chips, and
+how many of them are fragments."""
+
 OUTCOMES = ("unended", "succeeded", "failed", "cancelled", "refused")
 
 
 class Timeline:
-    """Means over equal spans of time: chips held per site, jobs and chips waiting.
+    """Means over equal spans of time: chips held per site, jobs and chips waiting, fragments.
 
     The number of spans stays between ``BINS`` and four times that: when there are more, two and
     two become one.
@@ -43,15 +47,13 @@ class Timeline:
     def __init__(self, sites: int, width: float) -> None:
         self.width = max(width, 1e-3)
         self.sites = sites
-        self._table = np.zeros((4 * BINS, sites + 4))  # sites, waiting jobs, chips, parts, seconds
+        self._table = np.zeros((4 * BINS, sites + 6))  # sites, then as in ``State``, seconds
         self._last = 0
         self.longest = 0  # jobs that waited at once
 
-    def add(
-        self, since: float, until: float, held: Floats, jobs: int, chips: int, parts: float
-    ) -> None:
+    def add(self, since: float, until: float, held: Floats, state: State) -> None:
         """State that held from ``since`` to ``until`` (s after the start)."""
-        self.longest = max(self.longest, jobs)
+        self.longest = max(self.longest, int(state[0]))
         while since < until:
             row = int(since / self.width)
             while row >= len(self._table):
@@ -62,7 +64,8 @@ class Timeline:
                 end = min(until, (row + 2) * self.width)
             span, line = end - since, self._table[row]
             line[: self.sites] += held * span
-            line[self.sites :] += (jobs * span, chips * span, parts * span, span)
+            line[self.sites : -1] += [value * span for value in state]
+            line[-1] += span
             self._last = max(self._last, row)
             since = end
 
@@ -93,6 +96,11 @@ class Timeline:
     def broken_up(self) -> Floats:
         """Mean part of the free chips that lie in nodes held in part: per span."""
         return self._means(slice(self.sites + 2, self.sites + 3))[:, 0]
+
+    @property
+    def fragmented(self) -> Floats:
+        """Mean free chips, and of them those that are fragments: spans x 2 (see ``fragments``)."""
+        return self._means(slice(self.sites + 3, self.sites + 5))
 
     @property
     def seconds(self) -> Floats:

@@ -36,6 +36,7 @@ from skep.model.event import (
 )
 from skep.model.policy import Policy
 from skep.sim.conditions import Conditions
+from skep.sim.fragments import Fragments
 from skep.sim.machines import Machines
 from skep.sim.outages import Outages
 from skep.sim.record import BINS, OUTCOMES, Record, Timeline
@@ -96,7 +97,9 @@ class Replay:
             "preempted": self._preempted,
         }
         self._sampled = -1
-        self._sample = (0, 0.0)  # chips that wait, part of the free chips that is broken up
+        self._fragments = Fragments(trace, topology)
+        # Chips that wait; part of the free chips that is broken up; free chips; fragments.
+        self._sample = (0, 0.0, 0.0, 0.0)
         self.draft = Draft(self.control.world)
         for fault in broken:
             self.at(self.start + fault.at, self.outages.begin, fault)
@@ -332,10 +335,12 @@ class Replay:
         if span != self._sampled:
             self._sampled = span
             chips = sum(int(self.trace.chips[int(job)]) for job in world.waiting)
-            self._sample = chips, self.machines.broken_up()
+            free = world.free - self.machines.out
+            fragments = self._fragments.expected(free)
+            self._sample = chips, self.machines.broken_up(), float(free.sum()), fragments
         held = self.topology.total - world.free - self.machines.out
         per_site = np.bincount(
             self.topology.pool_site, weights=held, minlength=len(self.topology.names)
         ).astype(np.float64)
-        chips, parts = self._sample
-        self.timeline.add(since, now - self.start, per_site, len(world.waiting), chips, parts)
+        state = (len(world.waiting), *self._sample)
+        self.timeline.add(since, now - self.start, per_site, state)

@@ -158,9 +158,17 @@ def _policy_json(found: Study, outcome: Outcome) -> dict[str, Any]:
                 for row, name in enumerate(found.topology.names)
             },
             "jobs_waiting": line.waiting[:, 0].round(3).tolist(),
+            "fragmentation": part_in_fragments(line).round(4).tolist(),
         },
         "refused": _refused(outcome.record),
     }
+
+
+def part_in_fragments(line: Timeline) -> Floats:
+    """Per span, the part of the free chips that are fragments; 0 where none is free."""
+    free, fragments = line.fragmented.T
+    part: Floats = fragments / np.maximum(free, 1e-9)
+    return part
 
 
 def _refused(record: Record) -> dict[str, int]:
@@ -210,6 +218,26 @@ def _lines(found: Study, outcome: Outcome) -> Iterator[tuple[object, ...]]:
             _shown(record.lost[row]),
             names[site] if site >= 0 else "",
         )
+
+
+TIMES = (
+    "policy", "seed", "at_s", "chips_held", "chips_free", "chips_in_fragments", "jobs_waiting",
+    "chips_waiting",
+)  # fmt: skip
+
+
+def write_timeline(found: Study, path: Path) -> None:
+    """One line for each span of time and policy, of the first seed. Raises ``OSError``."""
+    with path.open("w", encoding="utf-8", newline="") as text:
+        out = csv.writer(text)
+        out.writerow(TIMES)
+        for outcome in found.outcomes:
+            line, first = outcome.timeline, outcome.runs[0]
+            table = np.column_stack(
+                (line.times, line.held.sum(axis=1), line.fragmented, line.waiting)
+            )
+            for row in table.tolist():
+                out.writerow((first.policy, first.seed, *map(_shown, row)))
 
 
 def _shown(value: float) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from skep.model.snapshot import Floats
 from skep.sim.figures import Figures
-from skep.sim.study import Outcome, Study, waits
+from skep.sim.study import Outcome, Study, part_in_fragments, waits
 from skep.web.ink import MOST_POINTS, drawing, ink, series
 
 FEW = 8  # so many sites are drawn one upon the other; more as a map
@@ -83,6 +83,19 @@ def queue_plot(study: Study) -> str:
             line = outcome.timeline
             _steps(made.axes, line.times / size, line.waiting[:, 0], outcome.policy, row)
         made.axes.set_ylim(bottom=0)
+        _name(made.axes, study)
+    return made.svg
+
+
+def fragments_plot(study: Study) -> str:
+    """Part of the free chips that are fragments over time, a line for each policy."""
+    unit, size = _axis(study)
+    with drawing("Fragmentation", unit, "% of the free chips") as made:
+        for row, outcome in enumerate(study.outcomes):
+            line = outcome.timeline
+            part = 100.0 * part_in_fragments(line)
+            _steps(made.axes, line.times / size, part, outcome.policy, row)
+        made.axes.set_ylim(0, 104)
         _name(made.axes, study)
     return made.svg
 

@@ -191,6 +191,8 @@ def plots(study: Study) -> list[Plot]:
         made.append(
             Plot("Part of all chips in use", simplots.use_plot(study), "Of the whole pool.")
         )
+    note = "Free chips that a job of the trace could not use where they lie, in the mean over jobs."
+    made.append(Plot("Fragmentation", simplots.fragments_plot(study), note))
     wait_note = "From submission to the first start. What started at once counts as 1 s."
     made.append(Plot("Waits", simplots.waits_plot(study), wait_note))
     size_note = "1: no wait at all. Short jobs count as 10 s long (bounded slowdown)."
