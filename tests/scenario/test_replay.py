@@ -214,6 +214,23 @@ def test_a_site_that_is_back_before_its_lease_is_over_tells_what_died() -> None:
     assert found.record.lost[0] == 400
 
 
+@pytest.mark.parametrize(("lost_at", "lost"), [(None, 0.0), (70.0, 25.0), (95.0, 15.0)])
+def test_training_with_little_communication_goes_on_over_a_link_that_is_down(
+    lost_at: float | None, lost: float
+) -> None:
+    """It last exchanged at 45 s; 80 s: the link is back."""
+    faults = [Mishap(at=50, kind="link", between=("s0", "s1"), **{"for": 30.0})]
+    if lost_at is not None:
+        faults.append(Mishap(at=lost_at, kind="node", site="s0", row=0, **{"for": 1e5}))
+    trace = jobs((0, 100, 8), numbers={"sites": [2]})
+    given = Conditions(exchange=45.0 if lost_at != 95.0 else 80.0, faults=tuple(faults))
+    found = replayed(trace, columns(1, 1, 1, linked=True), given)
+    if lost_at is None:
+        assert found.record.ended[0] == 100
+    else:  # half of the chips did so much alone, and it is done again
+        assert found.record.lost[0] == pytest.approx(lost * 4)
+
+
 def test_a_job_over_a_link_that_is_down_stands_still() -> None:
     fault = Mishap(at=50, kind="link", between=("s0", "s1"), **{"for": 30.0})
     trace = jobs((0, 100, 8), numbers={"sites": [2]})

@@ -74,7 +74,8 @@ class Conditions(Spec):
     exchange: Seconds = Field(
         default=0.0,
         description="what a share works between two exchanges with those at other sites: lost with"
-        " it while they go on",
+        " it while they go on; over a link that is down each goes on alone. 0: the sites of a job"
+        " work in step, and wait for a link",
     )
     stragglers: Stragglers = Stragglers(nodes=0.0, slow=1.0)
     failures: tuple[Wear, ...] = ()

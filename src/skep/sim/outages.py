@@ -97,10 +97,34 @@ class Outages:
                 self._replay.turn(task, when)
 
     def stall(self, task: Task) -> None:
-        """A job over a link that is down makes no progress until it is back."""
+        """What links that are down do to the job: see ``Conditions.exchange``."""
         if len(task.runs) < 2:
+            return
+        if self._replay.conditions.exchange:
+            self._cut_off(task)
             return
         sites = {live.share.site for live in task.runs.values()}
         down = sum(sites.issuperset(pair) for pair in self._down)
         for live in task.runs.values():
             live.stalled = down
+
+    def _cut_off(self, task: Task) -> None:
+        """Sites to which no link leads go on alone, and exchange when one is back."""
+        exchange = self._replay.conditions.exchange
+        alone = self._alone({live.share.site for live in task.runs.values()})
+        for live in task.runs.values():
+            if live.share.site not in alone:
+                live.cut = None
+            elif live.cut is None and live.started:
+                live.cut = task.exchanged(live, task.since, exchange)
+
+    def _alone(self, sites: set[str]) -> set[str]:
+        """Those of ``sites`` to none of the others of which a link is up."""
+        top = self._replay.topology
+        down = {frozenset(pair) for pair in self._down}
+
+        def linked(one: str, other: str) -> bool:
+            wide = top.bandwidth[top.row[one], top.row[other]] > 0
+            return bool(wide) and frozenset((one, other)) not in down
+
+        return {one for one in sites if not any(linked(one, o) for o in sites if o != one)}

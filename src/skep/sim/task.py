@@ -19,7 +19,8 @@ class Live:
     slow: float = 1.0
     started: bool = False
     began: float = 0.0
-    stalled: int = 0  # links of it that are down
+    stalled: int = 0  # links of it that are down, for which it waits
+    cut: float | None = None  # when it last exchanged, while no link leads to the others
 
 
 @dataclass(slots=True)
@@ -63,12 +64,16 @@ class Task:
         self.speed = 1.0 / (each + (saving.cost / saving.every if saving else 0.0))
         return (self.need - self.done) / self.speed
 
+    def exchanged(self, live: Live, now: float, exchange: float) -> float:
+        """When the share last exchanged what it had done, each ``exchange`` s of its run."""
+        return now - (now - live.began) % exchange if live.cut is None else live.cut
+
     def forget(self, live: Live, now: float, exchange: float) -> None:
         """A share is gone while others go on: so is what it did since its last exchange."""
         others = any(other.started for other in self.runs.values() if other is not live)
         if not live.started or not others or not exchange or live.stalled:
             return
-        alone = (now - live.began) % exchange * live.rate / live.slow
+        alone = (now - self.exchanged(live, now, exchange)) * live.rate / live.slow
         self.lost += min(alone, self.done) * self.chips
         self.done -= min(alone, self.done)
 
