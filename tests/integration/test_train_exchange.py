@@ -52,7 +52,11 @@ def overlap(path):
 
 @pytest.mark.parametrize(
     ("names", "how"),
-    [("ab", {}), ("abc", {"fragments": 3, "codec": "int4"}), ("ab", {"codec": "sparse"})],
+    [
+        ("ab", {}),
+        ("abc", {"fragments": 3, "codec": "int4"}),
+        ("ab", {"codec": "sparse", "streams": 3}),
+    ],
 )
 def test_sites_end_bit_identical(make, names, how):
     sites = make(*names)

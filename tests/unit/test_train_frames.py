@@ -1,5 +1,7 @@
 """Frames and messages: what goes in comes out; garbage is refused and never crashes."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,9 @@ from skep.train.frames import (
     FrameError,
     Kind,
     Message,
+    Sorter,
+    check_body,
+    pack_data,
     pack_frame,
     pack_message,
     parse_head,
@@ -30,6 +35,7 @@ def read(data: bytes, limit: int) -> list[Message]:
     while data:
         head = parse_head(data[: HEAD.size])
         body = data[HEAD.size : HEAD.size + head.length]
+        check_body(head, body)
         message = assembler.feed(head, body)
         data = data[HEAD.size + head.length :]
         if message is not None:
@@ -101,3 +107,27 @@ def test_another_version_is_named():
     frame[4] = 9
     with pytest.raises(FrameError, match="version 9"):
         parse_head(bytes(frame[: HEAD.size]))
+
+
+@given(st.lists(st.integers(0, 3 * CHUNK), min_size=1, max_size=4), st.randoms())
+def test_data_over_several_connections_comes_in_the_order_in_which_it_was_sent(sizes, chance):
+    sent = [Message(Kind.PART, {"a": n}, bytes(size)) for n, size in enumerate(sizes)]
+    places = itertools.count()
+    frames = [frame for message in sent for frame in pack_data(message, places)]
+    chance.shuffle(frames)
+    sorter, assembler, found = Sorter(), Assembler(1 << 20), []
+    for frame in frames:
+        head = parse_head(frame[: HEAD.size], CHUNK + 8)
+        check_body(head, frame[HEAD.size :])
+        found += [assembler.feed(*due) for due in sorter.feed(head, frame[HEAD.size :])]
+    assert [message for message in found if message is not None] == sent
+
+
+def test_a_frame_of_data_that_comes_twice_is_refused():
+    (frame,) = pack_data(Message(Kind.PART), itertools.count())
+    head, body, sorter = parse_head(frame[: HEAD.size]), frame[HEAD.size :], Sorter()
+    assert len(list(sorter.feed(head, body))) == 1
+    with pytest.raises(FrameError):
+        list(sorter.feed(head, body))
+    with pytest.raises(FrameError):
+        list(sorter.feed(head, b"short"))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skep.train.lanes import lanes_for
 from skep.train.window import AHEAD_S, LEAST, Window
 
 
@@ -129,3 +130,18 @@ def test_a_full_socket_holds_back_as_a_closed_window_does():
     window.put(10_000, now)
     window.put(10_000, now)
     assert window.pause(now) > 0.0
+
+
+def test_the_round_trip_is_the_shortest_that_was_seen():
+    window = Window()
+    for now, took in ((0.0, 0.3), (1.0, 0.08), (2.0, 0.2)):
+        window.put(100, now)
+        window.put(100, now + 0.01)
+        window.acknowledge(window.sent, now + 0.01 + took)
+    assert window.round_trip == pytest.approx(0.08)
+
+
+def test_a_long_fat_link_is_worth_several_connections():
+    assert lanes_for(None, None) == lanes_for(1e6, 0.001) == lanes_for(125e3, 0.3) == 1
+    assert lanes_for(12.5e6, 0.03) == 3
+    assert lanes_for(1e9, 0.1) == 8

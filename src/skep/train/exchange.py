@@ -49,7 +49,8 @@ class Exchange:
         limit = 8 * max(state.anchor.numel() for state in states) + (1 << 20)
         self._rounds = Fragments(self.me, states, chosen.options, time.monotonic())
         self._rounds.nudged = 0.0 if self.me.rail else None
-        self._mesh = Mesh(self.me, chosen.token, chosen.proxy, limit, self)
+        how = (chosen.token, chosen.proxy, limit, self, chosen.streams)
+        self._mesh = Mesh(self.me, *how)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._news = threading.Event()

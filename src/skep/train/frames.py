@@ -3,7 +3,8 @@
 A frame is ``magic 4 | version 1 | kind 1 | flags 2 | length 4 | crc32 4 | body``. A message is a
 JSON header and a payload, cut into frames of at most ``CHUNK`` bytes; the flag ``MORE`` is set on
 all but the last. Frames with the flag ``DATA`` are of a second stream, which those of the first may
-overtake. Each length is checked against a limit before a byte of the body is read, so that
+overtake; their bodies begin with their place in it (8 bytes), as they may come over several
+connections. Each length is checked against a limit before a byte of the body is read, so that
 a stranger cannot make a run allocate memory.
 """
 
@@ -21,6 +22,8 @@ MAGIC = b"skep"
 VERSION = 5
 HEAD = struct.Struct("!4sBBHII")
 CHUNK = 1 << 15
+PLACE = struct.Struct("!Q")
+EARLY = 1 << 14  # frames of data that may be held for one that is still on its way
 MORE, DATA = 1, 2
 HANDSHAKE_LIMIT = 8192
 
@@ -99,13 +102,24 @@ def check_body(head: Head, body: bytes) -> None:
         raise FrameError("a frame was damaged on the way")
 
 
-def pack_message(message: Message, data: bool = False) -> Iterator[bytes]:
-    """The frames of a message, of the stream of data or of the first."""
+def pack_message(message: Message) -> Iterator[bytes]:
+    """The frames of a message of the first stream."""
+    for chunk, more in _chunks(message):
+        yield pack_frame(message.kind, chunk, more)
+
+
+def pack_data(message: Message, places: Iterator[int]) -> Iterator[bytes]:
+    """The frames of a message of data; each takes the next of ``places`` when it is made."""
+    for chunk, more in _chunks(message):
+        yield pack_frame(message.kind, PLACE.pack(next(places)) + chunk, more, data=True)
+
+
+def _chunks(message: Message) -> Iterator[tuple[bytes, bool]]:
     header = json.dumps(message.fields, separators=(",", ":"), allow_nan=False).encode()
     blob = memoryview(struct.pack("!I", len(header)) + header + message.payload)
     for start in range(0, len(blob), CHUNK):
         more = start + CHUNK < len(blob)
-        yield pack_frame(message.kind, bytes(blob[start : start + CHUNK]), more, data)
+        yield bytes(blob[start : start + CHUNK]), more
 
 
 def parse_message(kind: Kind, blob: bytes) -> Message:
@@ -143,7 +157,6 @@ class Assembler:
 
     def feed(self, head: Head, body: bytes) -> Message | None:
         """Take one frame; the message when it was the last of one. Raises ``FrameError``."""
-        check_body(head, body)
         if self._kind not in (None, head.kind):
             raise FrameError("frames of two messages are mixed")
         self._kind = head.kind
@@ -157,3 +170,23 @@ class Assembler:
         blob = b"".join(self._parts)
         self._kind, self._parts, self._held = None, [], 0
         return parse_message(kind, blob)
+
+
+class Sorter:
+    """Frames of data that come over several connections, in the order in which they were sent."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._early: dict[int, tuple[Head, bytes]] = {}
+
+    def feed(self, head: Head, body: bytes) -> Iterator[tuple[Head, bytes]]:
+        """Those that are due now, without their places. Raises ``FrameError``."""
+        if len(body) < PLACE.size:
+            raise FrameError("a frame of data without its place")
+        (place,) = PLACE.unpack_from(body)
+        if place < self._next or place in self._early or len(self._early) >= EARLY:
+            raise FrameError(f"frame {place} of data where {self._next} is due")
+        self._early[place] = head, body[PLACE.size :]
+        while self._next in self._early:
+            yield self._early.pop(self._next)
+            self._next += 1

@@ -37,6 +37,7 @@ def join(
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
     sharded: bool = False,
+    streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
     mllog: MLLog | None = None,
@@ -56,9 +57,10 @@ def join(
     ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``sharded`` says that each rank holds parameters of its own (tensor or pipeline parallelism by
-    hand); what ``fully_shard`` has sharded is known without it.
-    ``trace`` is a file for Chrome's trace viewer, ``tensorboard`` a folder for its event files,
-    ``mllog`` says what a log of MLPerf needs and where to write it.
+    hand); what ``fully_shard`` has sharded is known without it. ``streams`` is how many connections
+    carry the data to each peer that this site dials (1: that of the calls), otherwise chosen by
+    what the link carries. ``trace`` is a file for Chrome's trace viewer, ``tensorboard`` a folder
+    for its event files, ``mllog`` says what a log of MLPerf needs and where to write it.
     ``on_event`` is called with one line of text, from a background thread.
     """
     ranks = Ranks()
@@ -85,6 +87,7 @@ def join(
         start_wait=start_wait,
         finish_wait=finish_wait,
         sharded=sharded,
+        streams=streams,
         trace=trace,
         tensorboard=tensorboard,
         mllog=mllog,

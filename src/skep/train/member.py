@@ -8,8 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_TEXTS = ("site", "run", "signature", "listen", "seat")
-_NUMBERS = ("rank", "rail", "rails")
+_TEXTS = ("site", "run", "signature", "listen", "seat", "link")
+_NUMBERS = ("rank", "rail", "rails", "lane")
 _ATTEMPT = re.compile(r"-a(\d+)-")
 
 
@@ -25,6 +25,8 @@ class Member:
     seat: str = ""  # its place in the job, which a run elsewhere may take over; empty: the site
     rail: int = 0  # which of its ranks this is, of ``rails`` that exchange
     rails: int = 1
+    link: str = ""  # chosen by who dials: the connection that this one belongs to
+    lane: int = 0  # its number among those that carry data only; 0: the connection itself
 
     @property
     def order(self) -> tuple[int, str]:
@@ -67,6 +69,20 @@ def attempt(run: str) -> int:
 def supersedes(new: str, old: str) -> bool:
     """Whether run ``new`` of a site may take the place of its run ``old`` (or is the same run)."""
     return new == old or attempt(new) > attempt(old)
+
+
+def unlike(member: Member, me: Member) -> str:
+    """Why the two cannot train together; "" where they can."""
+    if member.rails != me.rails:
+        return (
+            f"{member.site} shards its model over {member.rails} ranks and {me.site} over "
+            f"{me.rails}: allowed: as many at all sites (a model that is not sharded counts as one)"
+        )
+    if member.rail != me.rail:
+        return f"rank {member.rail} of {member.site} met rank {me.rail} of {me.site}"
+    if member.signature != me.signature:
+        return f"{member.site} trains a model of other shapes"
+    return ""
 
 
 def proof(token: bytes, role: str, binding: str, challenge: str, answer: str, greeting: str) -> str:

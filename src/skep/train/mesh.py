@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from skep.errors import DeniedError
 from skep.runenv import parse_address
@@ -20,8 +21,10 @@ from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
+from skep.train.lanes import lanes_for
 from skep.train.meeting import Meeting
-from skep.train.member import Member, relay_key, supersedes
+from skep.train.member import Member, relay_key, supersedes, unlike
+from skep.train.peer import Listener, Peer
 from skep.train.relay import Relay
 from skep.train.tls import Identity
 from skep.train.wire import Wire
@@ -34,31 +37,25 @@ PATIENT = 8
 SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
 FLUSH_S = 20.0
 SITES = 1024  # addresses that may be learned from others
+WIDEN_S = 2.0  # between two looks whether a link is worth more connections
+LANES = 64  # connections for data that a peer may open
 STRANGERS = 32  # connections that may be in their handshake at the same time
-
-
-class Listener(Protocol):
-    """What the mesh reports to."""
-
-    def joined(self, member: Member) -> None: ...
-    def left(self, member: Member, on_purpose: bool) -> None: ...
-    def received(self, site: str, message: Message) -> None: ...
-    def event(self, text: str) -> None: ...
-
-
-class Peer:
-    """A connected site."""
-
-    def __init__(self, member: Member, wire: Wire, dialler: str) -> None:
-        self.member, self.wire, self.dialler = member, wire, dialler
 
 
 class Mesh:
     """Connections to every reachable site, at most one per site."""
 
     def __init__(
-        self, me: Member, token: bytes, proxy: str, limit: int, listener: Listener
+        self,
+        me: Member,
+        token: bytes,
+        proxy: str,
+        limit: int,
+        listener: Listener,
+        streams: int | None = None,
     ) -> None:
+        """``streams``: connections for the data to each peer; None: by what its link carries."""
+        self._streams = streams
         self.me, self._proxy = me, proxy
         self._credentials = Credentials(me, token, None, limit, self._admit)
         self._relay = Relay([relay_key(token)])
@@ -169,9 +166,9 @@ class Mesh:
         except OSError as error:
             self._drop(peer, str(error) or "connection lost")
 
-    async def _pump(self, peer: Peer) -> None:
+    async def _pump(self, peer: Peer, lane: Wire | None = None) -> None:
         try:
-            await peer.wire.pump()
+            await (peer.wire.pump() if lane is None else peer.wire.pump_lane(lane))
         except OSError as error:
             self._drop(peer, str(error) or "connection lost")
 
@@ -198,8 +195,10 @@ class Mesh:
                 member = await self._shake(answered, wire, STRANGER)
         finally:
             self._strangers -= 1
-        if member is not None:
-            await self._serve(Peer(member, wire, dialler=member.site))
+        if member is not None and member.lane:
+            await self._add_lane(member, wire)
+        elif member is not None:
+            await self._serve(Peer(member, wire, member.site, member.link))
         elif caller is not None and relayed:
             await self._shake(self._relay.serve(streams, wire, caller), wire, STRANGER)
             wire.close()
@@ -208,15 +207,21 @@ class Mesh:
         """A relay has paired this site with another, which waits there to be greeted."""
         await self._greet(streams, "someone at a relay", relay)
 
-    async def _greet(self, streams: Streams, who: str, relay: str = "") -> bool:
-        wire = Wire(*streams, self.traffic)
-        member = await self._shake(handshake.greet(wire, self._credentials), wire, who)
+    async def _greet(self, streams: Streams, who: str, relay: str = "", address: str = "") -> bool:
+        wire, link = Wire(*streams, self.traffic), secrets.token_hex(8)
+        member = await self._shake(handshake.greet(wire, self._as(link)), wire, who)
         if member is not None:
             if relay:
                 way = f"{member.site} is met through the relay at {relay}"
                 self.tell(f"way to {member.site}", way)
-            await self._serve(Peer(member, wire, dialler=self.me.site))
+            peer = Peer(member, wire, self.me.site, link)
+            if address:
+                self.spawn(self._widen(peer, address))
+            await self._serve(peer)
         return member is not None
+
+    def _as(self, link: str, lane: int = 0) -> Credentials:
+        return replace(self._credentials, me=replace(self.me, link=link, lane=lane))
 
     async def _keep_dialling(self, site: str) -> None:
         pause = BACKOFF_S[0]
@@ -237,7 +242,7 @@ class Mesh:
                 self._find_relays()
                 self.tell(site, f"{site} at {address} is not reachable yet: {error}")
             return False
-        return await self._greet(streams, site)
+        return await self._greet(streams, site, address=address)
 
     async def _shake(self, shake: Awaitable[T], wire: Wire, who: str) -> T | None:
         try:
@@ -257,11 +262,7 @@ class Mesh:
         newest = self._newest.get(member.site, member.run)
         if not supersedes(member.run, newest):
             return f"run {member.run} of {member.site} is stale: {newest} is the newest"
-        if (member.rail, member.rails) != (self.me.rail, self.me.rails):
-            return _not_alike(member, self.me)
-        if member.signature != self.me.signature:
-            return f"{member.site} trains a model of other shapes"
-        return ""
+        return unlike(member, self.me)
 
     def connected(self) -> list[str]:
         """The sites that are connected now."""
@@ -314,14 +315,56 @@ class Mesh:
         self._find_relays()
         await self._read(peer)
 
-    async def _read(self, peer: Peer) -> None:
+    # -- further connections for data -------------------------------------------------------
+
+    async def _widen(self, peer: Peer, address: str) -> None:
+        """Open as many connections for data as are set, or as the way to the peer is worth."""
+        await asyncio.sleep(0)
+        while self.peers.get(peer.member.site) is peer:
+            window, count = peer.wire.window, len(peer.wire.lanes)
+            wanted = self._streams or lanes_for(window.rate, window.round_trip)
+            if wanted <= max(count, 1):
+                await asyncio.sleep(WIDEN_S)
+            elif not await self._open_lane(peer, address, count + 1):
+                return  # it will do without
+
+    async def _open_lane(self, peer: Peer, address: str, number: int) -> bool:
+        try:
+            streams = await dial(address, self._proxy)
+        except OSError:
+            return False
+        wire = Wire(*streams, self.traffic)
+        greeted = handshake.greet(wire, self._as(peer.link, number))
+        if await self._shake(greeted, wire, peer.member.site) is None:
+            return False
+        peer.wire.add(wire)
+        self.spawn(self._serve_lane(peer, wire))
+        return True
+
+    async def _add_lane(self, member: Member, wire: Wire) -> None:
+        peer = self.peers.get(member.site)
+        if peer is None or peer.link != member.link or len(peer.wire.lanes) >= LANES:
+            wire.abort()
+            return
+        peer.wire.add(wire)
+        await self._serve_lane(peer, wire)
+
+    async def _serve_lane(self, peer: Peer, lane: Wire) -> None:
+        self.spawn(self._pump(peer, lane))
+        await self._read(peer, lane)
+
+    # -- messages ---------------------------------------------------------------------------
+
+    async def _read(self, peer: Peer, lane: Wire | None = None) -> None:
+        wire = peer.wire
         try:
             while True:
-                message = await peer.wire.receive()
-                if message.kind is Kind.LEAVE:
-                    self._drop(peer, "finished", on_purpose=True)
-                    return
-                self._listener.received(peer.member.site, message)
+                found = [await wire.receive()] if lane is None else await wire.receive_on(lane)
+                for message in found:
+                    if message.kind is Kind.LEAVE:
+                        self._drop(peer, "finished", on_purpose=True)
+                        return
+                    self._listener.received(peer.member.site, message)
         except (OSError, EOFError) as error:
             self._drop(peer, "connection lost" if isinstance(error, EOFError) else str(error))
         except (FrameError, ValueError, KeyError, TypeError) as error:
@@ -343,12 +386,3 @@ class Mesh:
             for peer in list(self.peers.values()):
                 if now - peer.wire.heard > SILENCE_S:
                     self._drop(peer, f"silent for {SILENCE_S:g} s")
-
-
-def _not_alike(member: Member, me: Member) -> str:
-    if member.rails == me.rails:
-        return f"rank {member.rail} of {member.site} met rank {me.rail} of {me.site}"
-    return (
-        f"{member.site} shards its model over {member.rails} ranks and {me.site} over {me.rails}: "
-        "allowed: as many at all sites (a model that is not sharded counts as one)"
-    )

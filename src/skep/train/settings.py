@@ -13,6 +13,7 @@ from skep.runenv import RunEnv, parse_address
 from skep.train.choice import AUTO
 from skep.train.codec import codec as codec_named
 from skep.train.fragments import MOST
+from skep.train.lanes import MOST as MOST_LANES
 from skep.train.lead import Options
 from skep.train.mllog import MLLog, checked
 from skep.train.outer import PLAIN, Outer
@@ -44,6 +45,7 @@ class Settings:
     start_wait: float = 30.0
     finish_wait: float = 20.0
     sharded: bool = False
+    streams: int | None = None  # connections for data to each peer; None: by its link
     trace: str = ""
     tensorboard: str = ""
     mllog: MLLog | None = None
@@ -74,6 +76,7 @@ def settings(
     start_wait: float = 30.0,
     finish_wait: float = 20.0,
     sharded: bool = False,
+    streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
     mllog: MLLog | None = None,
@@ -101,6 +104,7 @@ def settings(
         start_wait=_positive("start_wait", start_wait),
         finish_wait=_positive("finish_wait", finish_wait),
         sharded=sharded,
+        streams=None if streams is None else _whole("streams", streams, MOST_LANES),
         trace=trace,
         tensorboard=tensorboard,
         mllog=checked(mllog),

@@ -36,6 +36,7 @@ class Window:
     acknowledged: int = 0
     rate: float | None = None  # bytes/s that the link has carried at its best of late, when full
     stuck: bool = False  # the system takes no more data just now
+    round_trip: float | None = None  # the shortest from sending data to its acknowledgement (s)
     _slack: bool = True  # more could have been sent since the last acknowledgement
     _mean: float = 0.0  # the last average; data is paced below it
     _span: float = 0.0  # seconds and bytes of the average that is being made
@@ -48,6 +49,7 @@ class Window:
     _blocks: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     _best: deque[tuple[float, float]] = field(default_factory=deque)
+    _out: deque[tuple[int, float]] = field(default_factory=deque)  # sent in all, when
 
     @property
     def open(self) -> bool:
@@ -69,6 +71,7 @@ class Window:
         if self.sent == self.acknowledged:
             self._marks.clear()  # it was idle: measured from the next acknowledgement on
         self.sent += count
+        self._out.append((self.sent, now))
         if not self.open:
             self._held_back()
         if not self._paced(now):
@@ -96,6 +99,9 @@ class Window:
         """The peer has ``total`` bytes of data so far. Raises ``ValueError`` when it cannot."""
         if not self.acknowledged <= total <= self.sent:
             raise ValueError(f"{total} bytes acknowledged of {self.sent}")
+        while self._out and self._out[0][0] <= total:
+            took = now - self._out.popleft()[1]
+            self.round_trip = took if self.round_trip is None else min(took, self.round_trip)
         if self.stuck:
             self._held_back()
         if self._slack:

@@ -1,4 +1,8 @@
-"""One connection: messages in frames, in TLS or tagged after the handshake."""
+"""One connection: messages in frames, in TLS or tagged after the handshake.
+
+Data may have further connections to the same peer (*lanes*), which then carry nothing else: on a
+long way one connection gets only as far as its window and the losses on the way allow.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
 import ssl
 from collections import deque
 from collections.abc import Iterator
@@ -16,10 +21,15 @@ from skep.train.frames import (
     CHUNK,
     HANDSHAKE_LIMIT,
     HEAD,
+    PLACE,
     Assembler,
     FrameError,
+    Head,
     Kind,
     Message,
+    Sorter,
+    check_body,
+    pack_data,
     pack_message,
     parse_head,
 )
@@ -64,6 +74,10 @@ class Wire:
         self._data: deque[Iterator[bytes]] = deque()
         self._wake, self._done = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._places, self._sorter = itertools.count(), Sorter()
+        self.lanes: list[Wire] = []  # further connections to the same peer, for data
+        self._writing = 0  # connections that are just sending data
+        self._ready: deque[Message] = deque()
         self._got = self._told = 0  # bytes of data received, and acknowledged
         self.window = Window()
         self.heard = self._loop.time()
@@ -78,8 +92,13 @@ class Wire:
 
     def open(self, limit: int) -> None:
         """The peer is known: messages of data may have ``limit`` bytes."""
-        self._frame_limit = CHUNK
+        self._frame_limit = CHUNK + PLACE.size
         self._assemblers = {False: Assembler(CONTROL_LIMIT), True: Assembler(limit)}
+
+    def add(self, lane: Wire) -> None:
+        """Data goes over this connection to the same peer, and others like it, from now on."""
+        self.lanes.append(lane)
+        self._wake.set()
 
     async def send(self, message: Message) -> None:
         """Write a message of the handshake at once."""
@@ -91,7 +110,7 @@ class Wire:
         if max(len(self._control), len(self._data)) >= QUEUE_LIMIT:
             raise ConnectionError("too slow: its messages pile up")
         if in_order(message):
-            self._data.append(pack_message(message, data=True))
+            self._data.append(pack_data(message, self._places))
         else:
             self._control.append(message)
         self._done.clear()
@@ -103,16 +122,27 @@ class Wire:
             if self._control:
                 for frame in pack_message(self._control.popleft()):
                     await self._write(frame)
-            elif self._data and self.window.open:
-                await self._write_data()
+            elif self._data and self.window.open and not self.lanes:
+                await self._write_data(self)
             else:
                 if not self._data and self.window.sent == self.window.acknowledged:
                     self._done.set()
+                if self.window.open and not self._data:
+                    self.window.rest()
+                await self._sleep(None)
+
+    async def pump_lane(self, lane: Wire) -> None:
+        """Write data to ``lane``, for ever. Raises ``OSError`` when that connection is lost."""
+        while True:
+            if self._data and self.window.open:
+                await self._write_data(lane)
+                await asyncio.sleep(0)  # the lanes take turns
+            else:
                 if self.window.open:
                     self.window.rest()
                 await self._sleep(None)
 
-    async def _write_data(self) -> None:
+    async def _write_data(self, way: Wire) -> None:
         pause = self.window.pause(self._loop.time())
         if pause > 0:
             await self._sleep(pause)
@@ -122,9 +152,14 @@ class Wire:
             self._data.popleft()
             return
         self.window.put(len(frame), self._loop.time())
-        self.window.stuck = True  # seen by acknowledgements only if it has to wait
-        await self._write(frame)
-        self.window.stuck = False
+        self._writing += 1
+        # Seen by acknowledgements only if all have to wait.
+        self.window.stuck = self._writing >= max(len(self.lanes), 1)
+        try:
+            await way._write(frame)
+        finally:
+            self._writing -= 1
+            self.window.stuck = False
 
     async def _sleep(self, seconds: float | None) -> None:
         """Until something is put or acknowledged, or for so long."""
@@ -138,22 +173,42 @@ class Wire:
 
     async def receive(self) -> Message:
         """The next message. Raises ``FrameError``, ``ConnectionError`` or ``EOFError``."""
-        while True:
-            head_bytes = await self._read(HEAD.size)
-            head = parse_head(head_bytes, self._frame_limit)
-            body = await self._read(head.length)
-            if self._in is not None:
-                tag = await self._read(TAG)
-                if not hmac.compare_digest(self._in.tag(head_bytes + body), tag):
-                    raise FrameError("a frame that the peer did not write")
-            message = self._assemblers[head.data].feed(head, body)
+        while not self._ready:
+            head, body = await self._frame()
             if head.data:
-                self._acknowledge(HEAD.size + head.length, head.more)
+                self._ready.extend(self._sorted(head, body))
+                continue
+            message = self._assemblers[False].feed(head, body)
             if message is not None and message.kind is Kind.GOT:
                 self.window.acknowledge(int(message.fields["got"]), self._loop.time())
                 self._wake.set()
             elif message is not None:
                 return message
+        return self._ready.popleft()
+
+    async def receive_on(self, lane: Wire) -> list[Message]:
+        """What the next frame on ``lane`` completes. Raises as ``receive``."""
+        head, body = await lane._frame()
+        if not head.data:
+            raise FrameError(f"{head.kind.name} on a connection for data")
+        return self._sorted(head, body)
+
+    async def _frame(self) -> tuple[Head, bytes]:
+        head_bytes = await self._read(HEAD.size)
+        head = parse_head(head_bytes, self._frame_limit)
+        body = await self._read(head.length)
+        if self._in is not None:
+            tag = await self._read(TAG)
+            if not hmac.compare_digest(self._in.tag(head_bytes + body), tag):
+                raise FrameError("a frame that the peer did not write")
+        check_body(head, body)
+        return head, body
+
+    def _sorted(self, head: Head, body: bytes) -> list[Message]:
+        """The messages that are complete with this frame of data."""
+        self._acknowledge(HEAD.size + head.length, head.more)
+        fed = (self._assemblers[True].feed(*due) for due in self._sorter.feed(head, body))
+        return [message for message in fed if message is not None]
 
     def _acknowledge(self, count: int, more: bool) -> None:
         self._got += count
@@ -185,8 +240,10 @@ class Wire:
         self._channel.close()
 
     def abort(self) -> None:
-        """Close at once, without flushing."""
+        """Close at once, without flushing, with all lanes."""
         self._done.set()
+        for lane in self.lanes:
+            lane.abort()
         self._channel.abort()
 
 
