@@ -16,6 +16,7 @@ from skep.files.pool import resolve_chips
 from skep.model.job import Job
 from skep.model.policy import Policy, Queue
 from skep.model.site import Lease, Link, NodePool, Pool, Site
+from skep.scheduler.estimate import rounded
 from skep.sim.conditions import Checkpoints, Conditions, Mishap, Stragglers, Wear
 from skep.sim.figures import Figures, estimate, figures, jain
 from skep.sim.replay import Replay
@@ -132,6 +133,21 @@ def test_jobs_of_one_name_are_alike_for_estimates() -> None:
     for name, seconds in {"short": 10.0, "a-long-one": 90.0}.items():
         spec = found.requests.of(names[name])[0]
         assert expected(spec, "", 1.0).seconds == pytest.approx(seconds)
+
+
+def test_what_waits_is_estimated_anew_as_such_jobs_take_another_time() -> None:
+    rows = [(0.0, 100.0, 4)] * 40
+    trace = jobs(*rows, numbers={"estimate": [1000.0] * 40})
+
+    def lengths(until: float) -> set[float]:
+        found = Replay(columns(1), Policy(), trace, Conditions())
+        found.run(until=until)
+        line = found.control.world.line
+        assert line is not None
+        return {line.shapes[line.keys[row][0]].length for row in line.row.values()}
+
+    assert lengths(350) == {rounded(1000.0)}
+    assert lengths(1050) == {rounded(100.0)}
 
 
 @pytest.mark.parametrize(

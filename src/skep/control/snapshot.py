@@ -67,12 +67,21 @@ def _line(world: World, policy: Policy, now: float) -> Line:
     if world.line is None or world.line_policy is not policy:
         world.line, world.line_policy = Line(policy.patience, policy.order), policy
         world.unlined = dict(world.waiting)
+    for job in world.alike.next():
+        if job in world.line.row and _another_length(world, world.line, job):
+            world.unlined[job] = None
     # Also those for which time alone changes something: sites to avoid, chips that are kept.
     for job in {**world.unlined, **dict.fromkeys(world.avoiding), **world.claims}:
         if job in world.waiting:
             _put(world.line, world, policy, world.jobs[job], now)
     world.unlined.clear()
     return world.line
+
+
+def _another_length(world: World, line: Line, job: str) -> bool:
+    """Whether the job is expected to take another time than when it was put in the line."""
+    known = line.shapes[line.keys[line.row[job]][0]].length
+    return rounded(world.length(world.jobs[job])) != known
 
 
 def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from skep.control.alike import Alike
 from skep.control.holding import Holding
 from skep.control.rates import JobRates
 from skep.control.topology import Topology
@@ -41,6 +42,7 @@ class World:
         self.topology, self.policy = topology, policy or Policy()
         self.now = 0.0  # of the last cycle or report
         self.history = History()
+        self.alike = Alike()  # waiting jobs, to be estimated anew where the history changes
         self.claims: dict[str, None] = {}  # jobs for which chips are kept
         # When a plan is wanted although nothing has happened: at once where sites close.
         closing = self.policy.maintenance or self.policy.evacuate
@@ -85,6 +87,7 @@ class World:
         old = self.jobs.get(job.id)
         if job.ended and not (old and old.ended):
             self.history.note(job)
+            self.alike.ended(job, self.history, self.now)
         if job.runs and (old is None or old.runs is not job.runs or job.ended):
             self._follow(old, job)
         self.jobs[job.id] = job
@@ -148,7 +151,8 @@ class World:
         """The job waits no more."""
         self.waiting.pop(job, None)
         self.untold.pop(job, None)
-        self.deferred.pop(job, None)
+        if self.deferred.pop(job, None) is not None:
+            self.alike.leaves(self.jobs[job])
         self.unlined.pop(job, None)
         self.avoiding.discard(job)
         self.deferring.discard(job)
@@ -160,6 +164,7 @@ class World:
         self.untold.pop(job, None)
         self.deferred.pop(job, None)
         self.deferred[job] = now
+        self.alike.waits(self.jobs[job])
 
     def _take(self, job: JobState, run: RunState) -> None:
         self._account(job, run, 1)

@@ -23,6 +23,7 @@ from skep.scheduler.timeline import Timeline
 
 # Jobs that are promised chips at most: for ``conservative``; ``easy`` promises one for each kind.
 DEPTH = 16
+ROUNDING = 1e-3  # s
 
 
 @dataclass(slots=True)
@@ -108,6 +109,8 @@ class Ahead:
 
     def _slot(self, job: Waiting, shape: Shape) -> Slot | None:
         known = self.known.get(job.job)
+        if known is not None and abs(known.end - known.start - shape.length) > ROUNDING:
+            known = None  # it is expected to take another time
         if known is not None and known.start > self.timeline.now:
             if self.none_sooner:
                 if still_there(self.timeline, known):

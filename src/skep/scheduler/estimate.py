@@ -34,6 +34,7 @@ GROWTH = 1.5
 REMEMBERED = 1000
 
 Key = tuple[str, ...]
+Sign = tuple[float | None, ...]
 
 
 @quick
@@ -115,6 +116,15 @@ class History:
         if said is None:
             return Estimate(assumed, "assumed: it does not say, and no such job has ended")
         return _limited(said, "its duration" if spec.duration else "its time limit", spec)
+
+    def sign(self, spec: Job, user: str) -> tuple[Key, Sign]:
+        """What estimates of such jobs rest on, in steps as ``rounded``; another where they change.
+
+        And what tells such jobs from others.
+        """
+        said, keys = word(spec) is not None, keys_of(spec, user)
+        found = (self._middle_of(key, said) for key in keys)
+        return (*keys[0], str(said)), tuple(None if m is None else rounded(m) for m in found)
 
     def _middle_of(self, key: Key, said: bool) -> float | None:
         """The quantile of what is kept under ``key``; None where that is not enough."""
