@@ -243,7 +243,8 @@ def _migrated(job: JobState, event: Migrated) -> Changes:
     if {r.run for r in job.live()} != set(event.runs):
         raise ConflictError(f"job {job.id} migrates as a whole or not at all")
     return {
-        "claim": Claim(shares=event.shares, until=event.until),
+        # Some of its chips may be those that it gives back.
+        "claim": Claim(shares=event.shares, until=event.until, victims=(job.id,)),
         "evicted": True,
         "migrations": job.migrations + 1,
         "moved_at": event.at,

@@ -129,3 +129,23 @@ jobs:
     jobs = sorted(twin.control.world.jobs.values(), key=lambda job: job.ended_at or 0.0)
     assert [job.spec.name for job in jobs] == ["short", "next", "long"]
     assert all(job.phase == "succeeded" for job in jobs)
+
+
+def test_an_elastic_job_starts_anew_with_chips_that_came_free_where_it_is(tmp_path: Path) -> None:
+    twin, log = played(
+        tmp_path,
+        """
+jobs:
+  - {at: 0s, duration: 30m, job: {name: first, run: work, chips: "h100-sxm:3", duration: 30m}}
+  - at: 1m
+    duration: 10h
+    job: {name: grows, run: work, chips: h100-sxm, elastic: {min: 2, max: 8}, duration: 10h,
+          checkpoint_every: 10m}
+""",
+    )
+    (move,) = [e for e in log if isinstance(e, Migrated)]
+    assert "starts anew with 8 chips instead of 5 where it is" in move.reason
+    placed = [e for e in log if isinstance(e, Placed) and e.job == move.job]
+    assert [[g.share.chips for g in e.runs] for e in placed] == [[5], [8]]
+    assert twin.control is not None
+    assert twin.control.world.jobs[move.job].phase == "succeeded"

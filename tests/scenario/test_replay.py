@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -116,6 +116,24 @@ def test_a_job_works_as_fast_on_another_kind_as_the_planner_says_for_its_model()
         assert sorted(record.ended) == pytest.approx([1000 / ratio, 1000])
         took[model] = record.ended.min()
     assert took["deepseek-v3"] != pytest.approx(took["llama-3-8b"], rel=0.01)
+
+
+def test_a_job_over_two_sites_moves_to_faster_chips_as_a_whole() -> None:
+    kinds = {"fast": ("h100-sxm", 8), "one": ("a100-sxm-80gb", 4), "two": ("a100-sxm-80gb", 4)}
+    sites = tuple(
+        Site(name=name, engine="simulated", pools=(NodePool(chip=kind, chips_per_node=chips),))
+        for name, (kind, chips) in kinds.items()
+    )
+    links = tuple(Link(between=pair, bandwidth=1e9) for pair in combinations(kinds, 2))
+    pool = Pool(name="three", sites=sites, links=links)
+    words = {"kind": ["h100-sxm", "a100-sxm-80gb|h100-sxm"]}
+    trace = jobs((0, 600, 8), (10, 20_000, 8), numbers={"sites": [1, 2]}, words=words)
+    given = Conditions(checkpoint=Checkpoints(every=300))
+    policy = Policy(migration=True)
+    found = replayed(trace, topology(pool, resolve_chips(pool)), given, policy)
+    assert (found.record.attempts[1], found.record.events["migrated"]) == (2, 1)
+    assert found.topology.names[found.record.site[1]] == "fast"
+    assert found.record.ended[1] < 15_000
 
 
 def test_a_model_that_is_not_known_is_named() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skep.model.job import ChipRequest, Job
+from skep.model.job import ChipRequest, Elastic, Job, Span
 from skep.model.policy import Policy
 from skep.model.snapshot import EMPTY, Forecast, Held, HeldShare, Holder, Plan, Snapshot
 from skep.scheduler import schedule
@@ -145,3 +145,78 @@ def test_a_small_job_makes_room_for_a_large_one() -> None:
     (move,) = plan.migrations
     assert move.shares[0].site == "small"
     assert "so that j1 can start" in move.reason
+
+
+def spread(*chips: int, spec: Job, left: float = 8 * HOUR) -> tuple[Held, ...]:
+    """A job with a share of so many chips in each pool."""
+    shares = tuple(
+        HeldShare(f"r-a1-{row}", row, count, 0.0, row, stopping=False)
+        for row, count in enumerate(chips)
+    )
+    holder = Holder("r", spec, 0, NOW - 600.0, NOW + left, shares)
+    one, none = np.ones(1), np.zeros(1)
+    worth = float(sum(chips))
+    return tuple(
+        Held(one * holder.end, np.array([count]), none, np.array([0]), one * holder.began, none,
+             one * -np.inf, one * worth / count, np.array([0]), none, (holder,), lowest=0.0)
+        for count in chips
+    )  # fmt: skip
+
+
+def over_two_sites(left: float = 8 * HOUR) -> Snapshot:
+    """Two sites have old chips, two have new ones; a job over the first two."""
+    eight = tuple(c.model_copy(update={"count": 8}) for c in SPEC.chips)
+    spec = SPEC.model_copy(update={"span": Span(min=1, max=2), "chips": eight})
+    rows = [site(name, pool(8, "a100", free=4, speed=1.0)) for name in "ab"]
+    rows += [site(name, pool(8, "h100", free=n, speed=3.0)) for name, n in (("c", 5), ("d", 4))]
+    snapshot = world(*rows)
+    running = (*spread(4, 4, spec=spec, left=left), EMPTY, EMPTY)
+    return replace(snapshot, running=running, slow=True)
+
+
+def test_a_job_over_two_sites_moves_as_a_whole_where_that_is_worth_it() -> None:
+    (move,) = schedule(over_two_sites(), MOVES, NOW).migrations
+    assert sorted((s.site, s.chips) for s in move.shares) == [("c", 4), ("d", 4)]
+    assert move.runs == ("r-a1-0", "r-a1-1")
+    assert move.gain > 2 * move.cost == pytest.approx(2 * 8 * (600 + 30 + 60))
+    assert "moves from a and b to 4 h100 at c and 4 h100 at d: h100 is 3 times" in move.reason
+    assert schedule(over_two_sites(left=0.55 * HOUR), MOVES, NOW).migrations == ()
+
+
+ELASTIC = Job(
+    name="r",
+    run="x",
+    grace=30,
+    checkpoint_every=600,
+    chips=(ChipRequest(kind="a100", count=8),),
+    elastic=Elastic(min=2, max=8),
+)
+
+
+def alone(free: int, *, left: float = 8 * HOUR, spec: Job = ELASTIC, **jobs: object) -> Snapshot:
+    held = spread(3, spec=spec, left=left)
+    snapshot = world(site("a", pool(8, "a100", free=free)), **jobs)  # type: ignore[arg-type]
+    return replace(snapshot, running=held, growing=held[0].holder)
+
+
+def test_an_elastic_job_takes_idle_chips_where_it_is_one_by_one() -> None:
+    (larger,) = schedule(alone(2), Policy(), NOW).migrations
+    assert [(s.site, s.chips) for s in larger.shares] == [("a", 5)]
+    assert "starts anew with 5 chips instead of 3 where it is" in larger.reason
+    assert larger.gain == pytest.approx(8 * HOUR * (1 - 3 / 5) * 3)
+    plan = schedule(alone(5), Policy(), NOW)
+    assert [s.chips for s in plan.migrations[0].shares] == [8]
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        alone(0),
+        alone(2, left=0.1 * HOUR),  # the restart would cost more
+        alone(2, spec=ELASTIC.model_copy(update={"preemptible": False})),
+        alone(2, spec=ELASTIC.model_copy(update={"elastic": Elastic(min=2, max=3)})),
+        alone(2, jobs=[job([ChipRequest(kind="a100", count=4)])]),  # somebody waits for such chips
+    ],
+)
+def test_else_it_stays_as_it_is(snapshot: Snapshot) -> None:
+    assert schedule(snapshot, Policy(), NOW).migrations == ()

@@ -5,18 +5,26 @@ Answers "" where it is, else why not. No code is shared with the scheduler.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 
 from skep.control.world import World
 from skep.model.job import Exchange
 from skep.model.placement import Share
-from skep.model.state import JobState
+from skep.model.state import JobState, RunState
 
 
-def not_as_asked(world: World, job: JobState, shares: tuple[Share, ...]) -> str:
-    """One block or site, links, chips at one site: all shares of the job are looked at together."""
+def not_as_asked(
+    world: World, job: JobState, shares: tuple[Share, ...], gone: Iterable[RunState] = ()
+) -> str:
+    """One block or site, links, chips at one site: all shares of the job are looked at together.
+
+    ``gone`` are runs that will have ended by then.
+    """
     spec = job.spec
-    others = [run.share for run in job.live() if run.share.rank not in {s.rank for s in shares}]
+    replaced, ended = {s.rank for s in shares}, {run.run for run in gone}
+    kept = (run for run in job.live() if run.run not in ended)
+    others = [run.share for run in kept if run.share.rank not in replaced]
     if spec.within is not None and len(shares) + len(others) > 1:
         return f"{job.id} is to lie within one {spec.within}"
     if spec.within == "block" and len(shares[0].in_blocks) > 1:

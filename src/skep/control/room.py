@@ -96,7 +96,10 @@ class Room:
             return reason
         if reason := self._why_not(job, migration.shares, live):
             return reason
-        self._kept[job.id] = Claim(shares=migration.shares, until=migration.until)
+        self._stopping |= set(migration.runs)
+        self._kept[job.id] = Claim(
+            shares=migration.shares, until=migration.until, victims=(job.id,)
+        )
         return ""
 
     # Chips and power
@@ -116,7 +119,7 @@ class Room:
                 or self._closing(job, share)
             ):
                 return reason
-        return not_as_asked(self._world, job, shares) or self._over_quota(job, shares, gone)
+        return not_as_asked(self._world, job, shares, gone) or self._over_quota(job, shares, gone)
 
     def _too_few(self, job: JobState, share: Share, gone: list[RunState]) -> str:
         key = share.site, share.pool

@@ -48,7 +48,7 @@ def settle_claims(timeline: Timeline, line: Line) -> Claimed:
             for share in kept.claim.shares:
                 site = board.row[share.site]
                 ledger.charge(shape.queue, share.chip, site, share.chips, shape.rates)
-            names = ", ".join(kept.claim.victims)
+            names = ", ".join(name for name in kept.claim.victims if name != kept.job)
             what = f"{names} to end" if names else "its chips"
             waiting[kept.job] = f"waits for {what}: chips are kept for it"
     until = (kept.claim.until for kept in board.snapshot.kept if kept.job in waiting)

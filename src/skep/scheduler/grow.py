@@ -52,6 +52,8 @@ def _since(holder: Holder) -> float:
 
 
 def _worth_it(holder: Holder, now: float) -> bool:
+    if len(holder.shares) >= holder.spec.span.most or holder.spec.within is not None:
+        return False
     return now >= _since(holder) + SETTLE and holder.end - now >= WORTH * RESTART
 
 

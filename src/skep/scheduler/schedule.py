@@ -19,6 +19,7 @@ from skep.scheduler.ledger import Ledger
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Memory
 from skep.scheduler.migrate import migrate
+from skep.scheduler.stretch import stretch
 from skep.scheduler.timeline import Timeline
 from skep.scheduler.vacate import vacate
 
@@ -56,6 +57,8 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
     gone = ahead.gone | {run for one in leaving.stops for v in one.victims for run in v.runs}
     left = evacuate(board, ledger, gone, now)
     grown = grow(board, ledger, line.row.keys(), now)
+    larger = stretch(board, ledger, line, {*gone, *(p.job for p in grown)}, now)
+    gone |= {run for move in larger for run in move.runs}
     moves = migrate(board, ledger, ahead.blocked, gone, now) if _may_move(snapshot, policy) else []
     # 6. What was not given is refused. Why is found when it is asked for, from what is left.
     refusals = cycle.refusals()
@@ -66,7 +69,7 @@ def schedule(snapshot: Snapshot, policy: Policy, now: float, memory: Memory | No
         cycle.placements(grown),
         refusals,
         (*ahead.preemptions, *leaving.stops, *left.stops),
-        (*left.moves, *moves),
+        (*left.moves, *larger, *moves),
         tuple(ahead.reservations),
         min(ahead.again, leaving.again, left.again, settles_at(board, now)),
     )
