@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import patch
 
 import hypothesis.strategies as st
 import numpy as np
@@ -16,6 +17,7 @@ from skep.model.placement import Share
 from skep.model.policy import Policy, Queue
 from skep.model.snapshot import HeldShare, Holder, Plan, Preemption, Reservation, Snapshot
 from skep.scheduler import schedule
+from skep.scheduler.timeline import Timeline
 from tests.lives import columns, lives, policies
 from tests.worlds import NOW
 
@@ -278,6 +280,17 @@ def test_what_is_placed_now_leaves_what_is_promised_and_kept(
     snapshot: Snapshot, policy: Policy
 ) -> None:
     check(snapshot, policy)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lives(), policies())
+def test_a_promise_is_as_soon_where_no_time_is_passed_over(
+    snapshot: Snapshot, policy: Policy
+) -> None:
+    """Times by which no pool alone can have enough are not tried: nothing is missed by that."""
+    found = schedule(snapshot, policy, NOW).reservations
+    with patch.object(Timeline, "enough_from", lambda *_: -np.inf):
+        assert schedule(snapshot, policy, NOW).reservations == found
 
 
 @settings(deadline=None, max_examples=150)

@@ -6,8 +6,9 @@ behind them delays them; or others are stopped for them; or they are held back o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
 from skep.scheduler.ask import asks_of
 from skep.scheduler.attained import next_change

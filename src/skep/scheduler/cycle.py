@@ -93,15 +93,24 @@ class Cycle:
 
     def _first_blocked(self) -> list[Part]:
         """The first jobs in order that do not fit: promised chips before those behind them."""
-        rows, part = in_order(self._line, self._blocked, self._now)
-        depth = slice(None, HEADS if self._board.policy.backfill != "conservative" else DEPTH)
+        depth = HEADS if self._board.policy.backfill != "conservative" else DEPTH
+        blocked = self._blocked
+        if len(blocked) > depth and not self._any_overdue(blocked):
+            # The first so many jobs are of the so many groups whose first jobs are the first.
+            _, part = in_order(self._line, [(g, rows[:1]) for g, rows in blocked], self._now)
+            blocked = [blocked[number] for number in part[:depth].tolist()]
+        rows, part = in_order(self._line, blocked, self._now)
         heads: list[Part] = []
-        for row, number in zip(rows[depth].tolist(), part[depth].tolist(), strict=True):
-            group = self._blocked[number][0]
+        for row, number in zip(rows[:depth].tolist(), part[:depth].tolist(), strict=True):
+            group = blocked[number][0]
             self._heads.add(row)
             heads.append((group, np.array([row], dtype=np.int64)))
         self._blocked.clear()
         return heads
+
+    def _any_overdue(self, parts: list[Part]) -> bool:
+        oldest = self._line.submitted[np.concatenate([rows for _, rows in parts])].min()
+        return bool(oldest + self._line.patience <= self._now)
 
     def _overdue(self, rows: Ints) -> bool:
         return bool(self._line.submitted[rows[0]] + self._line.patience <= self._now)

@@ -6,12 +6,12 @@ What is decided is kept as a few numbers per job, and becomes shares when it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar, overload
 
 import numpy as np
 
-from skep.model.evolve import quick
+from skep.model.evolve import quick, replace
 from skep.model.placement import Share
 from skep.model.snapshot import Ints, Placement, Shape, Waiting
 from skep.scheduler.ask import Ask, asks_of

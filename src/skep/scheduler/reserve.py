@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Floats, Ints, Reservation, Shape, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
@@ -98,7 +99,8 @@ def still_there(timeline: Timeline, slot: Slot) -> bool:
         if free is None or free[slot.block] < int(slot.choice.chips[0]):
             return False
     columns = timeline.board.columns(slot.ask.kind)
-    rooms = room(timeline.board, view, replace(slot.ask, worth=""))
+    ask = replace(slot.ask, worth="") if slot.ask.worth else slot.ask
+    rooms = room(timeline.board, view, ask)
     return bool((rooms[slot.choice.rows] >= slot.choice.chips).all()) and len(columns.rows) > 0
 
 
@@ -140,9 +142,11 @@ def _at_least(shape: Shape) -> Shape:
 
 def _bracket(timeline: Timeline, asks: tuple[Ask, ...], times: Floats) -> int:
     """The first of ``times`` at which some ask has enough chips and power, counted alone."""
-    low, high = 0, len(times)
+    low, high = int(np.searchsorted(times, _not_before(timeline, asks))), len(times)
+    first = True
     while low < high:
-        middle = (low + high) // 2
+        middle = low if first else (low + high) // 2  # mostly it is exact
+        first = False
         free, headroom = timeline.released(float(times[middle]))
         view = timeline.bare(free, headroom)
         if any(_enough(timeline.board, view, ask) for ask in asks):
@@ -150,6 +154,17 @@ def _bracket(timeline: Timeline, asks: tuple[Ask, ...], times: Floats) -> int:
         else:
             low = middle + 1
     return low
+
+
+def _not_before(timeline: Timeline, asks: tuple[Ask, ...]) -> float:
+    """No ask has enough chips before: of so many sites one has its part or more."""
+    times = []
+    for ask in asks:
+        if ask.worth:
+            return timeline.now
+        part = -(-ask.least // max(ask.sites_max, 1))
+        times.append(timeline.enough_from(timeline.board.columns(ask.kind).rows, part))
+    return min(times, default=timeline.now)
 
 
 def _enough(board: Board, view: Ledger, ask: Ask) -> bool:

@@ -8,13 +8,14 @@ ledger, where everything that is placed now is held to them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Bools, Floats, Held, Ints
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
@@ -178,6 +179,14 @@ class Timeline:
         )
 
     def _beside(self, when: float) -> tuple[Ints, Floats]:
+        """What is free at ``when`` beside every promise; own copies."""
+        stamp = when, len(self.ledger.promises), len(self.ledger.touched), len(self.ledger.placed)
+        if self._last[0] != stamp:  # a slot that was found is promised next
+            self._last = stamp, self._found_beside(when)
+        free, headroom = self._last[1]
+        return free.copy(), headroom.copy()
+
+    def _found_beside(self, when: float) -> tuple[Ints, Floats]:
         free, headroom = self.released(when)
         for promise in self.ledger.promises:
             if promise.start <= when < promise.end:
@@ -238,6 +247,27 @@ class Timeline:
             self._seen = stamp, (table[:, 0], pools, chips, table[:, 3])
         return self._seen[1]
 
+    def enough_from(self, pools: Ints, chips: int) -> float:
+        """No pool of ``pools`` has so many chips free before that time, promises not counted.
+
+        What this plan has placed is taken to be back at once. Infinity: none ever has.
+        """
+        base, ledger = self._releases, self.ledger
+        _, where, given, _ = self._given
+        free = ledger.free[pools]
+        if len(given):
+            free = free + np.bincount(where, np.maximum(given, 0), len(ledger.free))[pools]
+        if (free >= chips).any() or base is None:
+            return self.now if (free >= chips).any() else np.inf
+        first = base.first[pools]
+        at = np.searchsorted(base.chips, base.chips[first] + chips - free, side="left")
+        inside = at <= base.last[pools]
+        return float(base.end[at[inside] - 1].min()) if inside.any() else np.inf
+
+    _last: tuple[tuple[float, int, int, int], tuple[Ints, Floats]] = (
+        (np.nan, 0, 0, 0),
+        (np.empty(0, dtype=np.int64), np.empty(0)),
+    )
     _none = np.empty(0, dtype=np.int64)
     _seen: tuple[int, tuple[Floats, Ints, Ints, Floats]] = (
         0,
