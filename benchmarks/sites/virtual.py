@@ -53,7 +53,7 @@ class VirtualMesh:
     """What ``Exchange`` needs of a mesh."""
 
     def __init__(self, world: World, name: str) -> None:
-        self._world, self._name, self.traffic = world, name, Traffic()
+        self._world, self._name, self.traffic, self.relayed = world, name, Traffic(), 0
 
     def send(self, site: str, message: Message) -> None:
         self._world.send(self._name, site, message)

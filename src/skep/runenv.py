@@ -8,6 +8,8 @@ job over all its sites; ``skep.train`` reads them. This module is the only place
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +38,11 @@ def parse_address(text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not host:port")
     return host, int(port)
+
+
+def relay_key(token: bytes) -> str:
+    """What a relay has to know to serve a job (hex); the token does not follow from it."""
+    return hmac.new(token, b"skep-train-2 relay", hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,14 @@ def test_proxy_and_relay(engine: LocalEngine) -> None:
     assert text(engine, "s") == "127.0.0.1:9 127.0.0.1:8\n"
 
 
+def test_a_run_of_a_site_that_cannot_be_dialled_opens_no_port(tmp_path: Path) -> None:
+    shut = LocalEngine(Setting(SITE.model_copy(update={"inbound": False}), tmp_path / "s"))
+    asked = order("r", "echo listen=$SKEP_LISTEN", span={"min": 1, "max": 2})
+    assert run(shut, asked).address == ""
+    assert text(shut, "r") == "listen=\n"
+    shut.close()
+
+
 def test_secrets_are_for_the_owner_alone(engine: LocalEngine, tmp_path: Path) -> None:
     engine.prepare(order("r", "true", env={"DB_PASSWORD": "p"}), Material(token="t"))
     until(engine, "r", "ready")

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from train_sites import TOKEN, Middle, Sites, address, free_port
 
+from skep.runenv import relay_key
 from skep.train import meeting
-from skep.train.member import relay_key
 from skep.train.relay import main, splice
 
 KEY = relay_key(TOKEN.encode())

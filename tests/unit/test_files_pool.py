@@ -60,6 +60,7 @@ def test_a_small_pool_is_read() -> None:
             HEAD + "  - {name: a, pools: [{chip: core}]}",
             "sites[1].name: got 'a'; allowed: a name that sites[0] does not have",
         ),
+        (HEAD + "relay: nowhere", "relay: got 'nowhere'; allowed: host:port"),
         (
             "chips: [{kind: core}, {kind: core}]\n" + HEAD.removeprefix(CHIP),
             "chips[1].kind: got 'core'; allowed: a name that chips[0] does not have",
@@ -127,7 +128,7 @@ def test_a_small_pool_is_read() -> None:
         (
             "sites: []",
             "sites: got []; allowed: a list of 1 or more, each a mapping with name, place, engine, "
-            "address, pools or power",
+            "address, inbound, pools or power",
         ),
         (
             'sites: [{name: "a\\u202eb", pools: [{chip: core}]}]',

@@ -18,7 +18,7 @@ from skep.client import Client
 from skep.engines.loading import Setting, load
 from skep.engines.procfs import boot_clock
 from skep.errors import InputError, SkepError, nearest
-from skep.files.pool import load_pool
+from skep.files.pool import check_relay, load_pool
 from skep.model.site import Pool, Site
 from skep.stderr import say
 
@@ -32,7 +32,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dir", required=True, type=Path, help="the agent's own folder")
     parser.add_argument("--token-file", type=Path, help="file that holds the site's token")
     parser.add_argument("--proxy", default="", help="host:port of a proxy for jobs to reach peers")
-    parser.add_argument("--relay", default="", help="host:port of a relay where jobs meet peers")
+    parser.add_argument(
+        "--relay", default="", help="host:port where jobs meet peers, over the pool file's"
+    )
     return parser.parse_args(given)
 
 
@@ -48,9 +50,11 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def work(options: argparse.Namespace) -> int:
     """Put the agent together and run its loop."""
-    site = site_of(load_pool(options.pool), options.site)
+    pool = load_pool(options.pool)
+    site = site_of(pool, options.site)
+    check_relay(options.relay, "--relay")
     token = read_token(options.token_file)
-    engine = load(Setting(site, options.dir, options.proxy, options.relay))
+    engine = load(Setting(site, options.dir, options.proxy, options.relay or pool.relay))
     # The loop repeats by itself, with the state as it is then.
     client = Client(options.server, token=token, patience=0.0)
     bundles = options.dir / "bundles"

@@ -21,6 +21,8 @@ class StateFolder:
         self.bundles = path / "bundles"
         self.tokens = path / "tokens"
         self.server = path / "server.json"
+        self.relay_keys = path / "relay-keys"
+        self._relayed: dict[str, str] = {}  # job -> its key
         self._pool = path / "pool.json"
         self._policy = path / "policy.json"
 
@@ -47,6 +49,16 @@ class StateFolder:
         except OSError as error:
             raise StoreError(f"cannot keep a token in {path}: {error.strerror}") from None
         return token
+
+    def let_meet(self, job: str, key: str) -> None:
+        """From now on a relay that reads ``relay_keys`` serves this job. Raises ``StoreError``."""
+        if self._relayed.get(job) == key:
+            return
+        self._relayed[job] = key
+        try:
+            write_private(self.relay_keys, "".join(f"{k}\n" for k in self._relayed.values()))
+        except OSError as error:
+            raise StoreError(f"cannot write {self.relay_keys}: {error.strerror}") from None
 
     def principals(self) -> dict[str, str]:
         """Token -> name of its file, for all tokens."""

@@ -26,6 +26,7 @@ from skep.files.pool import load_pool, resolve_chips
 from skep.files.supply import load_tables
 from skep.model.policy import Policy
 from skep.model.site import Pool
+from skep.runenv import relay_key
 from skep.store.bundles import BundleFolder
 from skep.store.logs import LogFolder
 from skep.store.sql import open_store
@@ -72,7 +73,9 @@ def live_context(folder: StateFolder, pool: Pool, policy: Policy) -> Context:
         folder.token(f"site-{site.name}")
 
     def token_of(job: str) -> str:
-        return hmac.new(admin.encode(), f"exchange/{job}".encode(), hashlib.sha256).hexdigest()
+        made = hmac.new(admin.encode(), f"exchange/{job}".encode(), hashlib.sha256).hexdigest()
+        folder.let_meet(job, relay_key(made.encode()))
+        return made
 
     clock = Clock()
     chips = resolve_chips(pool)

@@ -38,6 +38,11 @@ class Home:
         return self.path / "shaper.json"
 
     @property
+    def relay_keys(self) -> Path:
+        """Written by the control plane: a line for each job that a relay may serve."""
+        return self.path / "relay-keys"
+
+    @property
     def pool_file(self) -> Path:
         """Kept by a control plane at its start: where it lies, there is state to read."""
         return self.path / "pool.json"

@@ -1,10 +1,11 @@
 """The keeper: one small process that keeps a control plane and its local agents running.
 
 ``python -m skep.cli.keeper --home DIR --pool FILE`` starts the shaper (where the pool emulates its
-links), the control plane and one agent for each site with the local engine, starts again whatever
-dies, and on SIGTERM ends them in order: agents, shaper, control plane. Runs have supervisors of
-their own and do not die with it. With ``--parent PID`` it belongs to a command: when that is gone,
-it cancels the jobs and ends. SIGUSR1 sets it free of its parent.
+links), the control plane, a relay for jobs to meet at (``--relay HOST:PORT``) and one agent for
+each site with the local engine, starts again whatever dies, and on SIGTERM ends them in order:
+agents, relay, shaper, control plane. Runs have supervisors of their own and do not die with it.
+With ``--parent PID`` it belongs to a command: when that is gone, it cancels the jobs and ends.
+SIGUSR1 sets it free of its parent.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from skep.model.site import Pool
 
 SHAPER = "skep.engines.shaper"
 AGENT = "skep.agent.main"
+RELAY = "skep.train.relay"
 TICK = 0.1  # seconds between looks
 START_TIME = 30.0  # seconds for a child to say where it listens
 STOP_TIME = 5.0  # seconds for a child to end
@@ -46,6 +48,7 @@ class Keeper:
         self.stopping = False
         self.server = self._server(options.port)
         self.shaper: Child | None = None
+        self.relay: Child | None = None
         self.agents: list[Child] = []
         self.url = ""
         self.told = False  # whether the file says what is so
@@ -87,6 +90,10 @@ class Keeper:
             self._wait(self.shaper, lambda: _written(self.home.shaper_file) != shaped)
         # The port stays the same when the control plane starts again: agents know it.
         self.server.args = self._server(int(self.url.rpartition(":")[2])).args
+        if self.options.relay:
+            self.relay = self._relay(self.options.relay)
+            self.relay.start(time.monotonic())
+            self._wait(self.relay, lambda: _listens(f"http://{self.options.relay}"))
         self.agents = [self._agent(s.name) for s in self.pool.sites if s.engine == "local"]
         for agent in self.agents:
             agent.start(time.monotonic())
@@ -116,7 +123,15 @@ class Keeper:
         proxy = read_json(self.home.shaper_file).get(site) if self.shaper else None
         if proxy:
             args += ["--proxy", str(proxy)]
+        if self.options.relay and not self.pool.relay:
+            args += ["--relay", self.options.relay]
         return Child(f"agent-{site}", AGENT, args, self.home.log(f"agent-{site}"))
+
+    def _relay(self, listen: str) -> Child:
+        keys = self.home.relay_keys
+        keys.touch(mode=0o600)  # the control plane writes into it what it places
+        args = ["--listen", listen, "--keys", str(keys)]
+        return Child("relay", RELAY, args, self.home.log("relay"))
 
     # -- keeping -----------------------------------------------------------------------------
 
@@ -129,6 +144,8 @@ class Keeper:
     def _children(self) -> Iterator[Child]:
         """In the order in which they end."""
         yield from self.agents
+        if self.relay is not None:
+            yield self.relay
         if self.shaper is not None:
             yield self.shaper
         yield self.server
@@ -235,6 +252,7 @@ def main() -> int:
     parser.add_argument("--pool", required=True, type=Path)
     parser.add_argument("--policy", type=Path)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--relay", default="")
     parser.add_argument("--parent", type=int, default=0)
     options = parser.parse_args()
     home = Home(options.home)

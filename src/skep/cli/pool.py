@@ -23,6 +23,9 @@ def up(
     pool: PoolFile = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="Policy file.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    relay: Annotated[
+        str, typer.Option("--relay", help="HOST:PORT where this machine relays for jobs.")
+    ] = "",
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +36,7 @@ def up(
     from skep.cli.connect import connect
     from skep.cli.home import home_at
     from skep.cli.raising import await_server, await_sites, pool_file, raise_keeper, set_free
-    from skep.files.pool import load_pool
+    from skep.files.pool import check_relay, load_pool
 
     place = home_at(home)
     already = place.keeper()
@@ -43,11 +46,12 @@ def up(
     else:
         path = pool_file(pool, place)
         load_pool(path)
+        check_relay(relay, "--relay")
         if policy is not None:
             from skep.files.policy import load_policy
 
             load_policy(policy)
-        raise_keeper(place, path, policy, port)
+        raise_keeper(place, path, policy, port, relay=relay)
     with connect(None, home, reading=False) as client:
         await_sites(client)
         _tell(client, place, bool(already), as_json)

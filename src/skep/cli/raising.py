@@ -23,7 +23,12 @@ END_TIME = 45.0  # seconds for a keeper to end
 
 
 def raise_keeper(
-    home: Home, pool: Path, policy: Path | None = None, port: int = 0, parent: int = 0
+    home: Home,
+    pool: Path,
+    policy: Path | None = None,
+    port: int = 0,
+    parent: int = 0,
+    relay: str = "",
 ) -> int:
     """Start a keeper in a session of its own; its process id once the control plane listens.
 
@@ -34,6 +39,8 @@ def raise_keeper(
     argv += ["--pool", str(pool.absolute()), "--port", str(port), "--parent", str(parent)]
     if policy is not None:
         argv += ["--policy", str(policy.absolute())]
+    if relay:
+        argv += ["--relay", relay]
     with home.log("keeper").open("ab") as out:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True

@@ -67,6 +67,7 @@ def sheet_of(
         bundle="" if material.bundle is None else str(material.bundle),
         digest=spec.bundle or "",
         checkpoint=str(checkpoint),
+        inbound=site.inbound,
         env=_environ(order, folder, environ),
         skep=skep,
     )

@@ -26,7 +26,8 @@ class Sheet:
     """One run, resolved for this machine. ``share`` is the rank of its share in the job.
 
     ``skep`` holds the ``SKEP_*`` values known at prepare; ``exchange``: reserve an address for
-    peers; ``fenced``: stop when the site's lease runs out; ``bundle`` "" for none.
+    peers, if they can dial it (``inbound``); ``fenced``: stop when the site's lease runs out;
+    ``bundle`` "" for none.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Sheet:
     bundle: str
     digest: str
     checkpoint: str
+    inbound: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     skep: Mapping[str, Any] = field(default_factory=dict)
 

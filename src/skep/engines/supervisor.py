@@ -88,7 +88,7 @@ class Supervisor:
             raise Over("failed", in_words("setup", code, log), exit_code(code))
 
     def _reserve(self) -> str:
-        if not self.sheet.exchange:
+        if not (self.sheet.exchange and self.sheet.inbound):
             return ""
         self.held = ports.reserve(self.sheet.host)
         return f"{self.sheet.host}:{ports.port(self.held)}"

@@ -15,6 +15,7 @@ from skep.model.site import NodePool, Pool, Site
 from skep.model.supply import Supply
 from skep.power.draw import idle_draw
 from skep.power.series import site_supply
+from skep.runenv import parse_address
 
 MOST_BYTES = 64 * MIB
 
@@ -57,12 +58,22 @@ def check_pool(pool: Pool, source: str = "") -> None:
     _once([site.name for site in pool.sites], "sites", "name", source)
     _once([chip.kind for chip in pool.chips], "chips", "kind", source)
     _check_links(pool, source)
+    check_relay(pool.relay, "relay", source)
     own = {chip.kind: chip for chip in pool.chips}
     chips = own if own.keys() >= set(pool.kinds()) else resolve_chips(pool)
     for row, site in enumerate(pool.sites):
         _check_kinds(site, row, chips, source)
         _check_cap(site, row, chips, source)
         _check_supply(site, row, source)
+
+
+def check_relay(relay: str, field: str, source: str = "") -> None:
+    """Raises ``InputError`` where it is neither empty nor an address."""
+    try:
+        if relay:
+            parse_address(relay)
+    except ValueError:
+        raise InputError(field, relay, "allowed: host:port", source=source) from None
 
 
 def _once(names: list[str], table: str, key: str, source: str) -> None:

@@ -53,6 +53,9 @@ class Site(Spec):
     place: Place | None = None
     engine: Name = "local"
     address: str = Field(default="127.0.0.1", description="where other sites reach its runs")
+    inbound: bool = Field(
+        default=True, description="false: no site can dial its runs; they dial, or meet at a relay"
+    )
     pools: tuple[NodePool, ...] = Field(min_length=1)
     power: Power | None = None
 
@@ -88,6 +91,9 @@ class Pool(Spec):
     links: tuple[Link, ...] = ()
     chips: tuple[Chip, ...] = ()
     lease: Lease = Lease()
+    relay: str = Field(
+        default="", description="host:port where runs meet of which neither can be dialled"
+    )
     shape_links: bool = Field(
         default=False, description="emulate the links on this machine (embedded pools)"
     )

@@ -138,6 +138,11 @@ class Exchange:
     def received_bytes(self) -> int:
         return self._mesh.traffic.received
 
+    @property
+    def relayed(self) -> int:
+        """Bytes passed on between other sites."""
+        return self._mesh.relayed
+
     def report(self, local: Local, pending: Sequence[int]) -> None:
         """Tell the others, with the next beat, how this site is doing."""
         soon = local.finishing and not self._rounds.local.finishing

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from skep.errors import DeniedError
+from skep.runenv import relay_key
 from skep.train import handshake
 from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
-from skep.train.member import alias_of, pass_for, relay_key, room_of
+from skep.train.member import alias_of, pass_for, room_of
 from skep.train.wire import Wire
 
 SILENCE_S = 6.0  # without a word from the relay

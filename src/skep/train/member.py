@@ -101,11 +101,6 @@ def session_key(token: bytes, server_nonce: str, client_nonce: str, direction: s
     return hmac.new(token, text.encode(), hashlib.sha256).digest()
 
 
-def relay_key(token: bytes) -> str:
-    """What a relay has to know to serve a job (hex); the token does not follow from it."""
-    return hmac.new(token, b"skep-train-2 relay", hashlib.sha256).hexdigest()
-
-
 def room_of(key: str) -> str:
     """The name (hex) by which a relay finds the key; the key does not follow from it."""
     return hashlib.sha256(f"skep-train-2 room {key}".encode()).hexdigest()[:32]

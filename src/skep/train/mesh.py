@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from skep.errors import DeniedError
-from skep.runenv import parse_address
+from skep.runenv import parse_address, relay_key
 from skep.train import handshake
 from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
@@ -23,7 +23,7 @@ from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
 from skep.train.lanes import lanes_for
 from skep.train.meeting import Meeting
-from skep.train.member import Member, relay_key, supersedes, unlike
+from skep.train.member import Member, supersedes, unlike
 from skep.train.peer import Listener, Peer
 from skep.train.relay import Relay
 from skep.train.tls import Identity
@@ -129,6 +129,11 @@ class Mesh:
     def receiving(self) -> bool:
         """Whether any peer's data has come in part."""
         return any(peer.wire.receiving for peer in self.peers.values())
+
+    @property
+    def relayed(self) -> int:
+        """Bytes passed on between other sites."""
+        return self._relay.passed
 
     def rates(self) -> dict[str, float]:
         """Bytes per second that the link to each site was measured to carry."""

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skep.errors import DeniedError, InputError, SkepError
-from skep.runenv import parse_address
+from skep.runenv import parse_address, relay_key
 from skep.train.channel import Traffic
 from skep.train.dial import Streams
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import RELAY, Caller, challenge, refuse, text_of
-from skep.train.member import pass_for, relay_key, room_of, same
+from skep.train.member import pass_for, room_of, same
 from skep.train.wire import Wire
 
 BEAT_S = 2.0  # between two words to a parked connection
@@ -66,7 +66,8 @@ class Relay:
         self._rooms: dict[str, dict[str, Offer]] = {}
         self.allow(keys)
         self._busy: set[asyncio.Task[None]] = set()  # that pass bytes on
-        self._passed = 0
+        self.passed = 0  # bytes, so far
+        self.pairs = 0  # that have met, so far
 
     def allow(self, keys: Iterable[str]) -> None:
         """From now on these keys are known and no others; what is under way goes on."""
@@ -98,9 +99,9 @@ class Relay:
                 self._end(offer)
         quiet = 0.0
         while self._busy and seconds > 0 and quiet < QUIET_S:
-            before, count = self._passed, len(self._busy)
+            before, count = self.passed, len(self._busy)
             await asyncio.wait(set(self._busy), timeout=LOOK_S)
-            calm = self._passed - before <= QUIET_BYTES * LOOK_S * count
+            calm = self.passed - before <= QUIET_BYTES * LOOK_S * count
             quiet, seconds = (quiet + LOOK_S if calm else 0.0), seconds - LOOK_S
         left = set(self._busy)
         for task in left:
@@ -108,7 +109,7 @@ class Relay:
         await asyncio.gather(*left, return_exceptions=True)
 
     def _count(self, count: int) -> None:
-        self._passed += count
+        self.passed += count
 
     def _end(self, offer: Offer) -> None:
         offer.over.set()
@@ -161,6 +162,7 @@ class Relay:
         if offer is None:
             raise await refuse(wire, f"{to} is not here at the moment")
         offer.taken = True
+        self.pairs += 1
         self._forget(room, offer)
         task = asyncio.ensure_future(self._pass_on(offer, streams, wire))
         self._busy.add(task)
@@ -267,6 +269,8 @@ async def run(listen: str, keys: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     await ending.wait()
     await server.close()
+    relay = server.relay
+    sys.stderr.write(f"relayed {relay.passed} bytes between {relay.pairs} pairs\n")
 
 
 def read_keys(path: Path) -> list[str]:
@@ -275,7 +279,7 @@ def read_keys(path: Path) -> list[str]:
         keys = path.read_text().split()
     except (OSError, ValueError) as error:
         raise InputError("--keys", str(path), f"allowed: a readable file ({error})") from error
-    if not keys or any(len(key) != 64 or not set(key) <= set("0123456789abcdef") for key in keys):
+    if any(len(key) != 64 or not set(key) <= set("0123456789abcdef") for key in keys):
         allowed = "allowed: keys of 64 hex digits, one a line, as --key-of prints them"
         raise InputError("--keys", str(path), allowed)
     return keys

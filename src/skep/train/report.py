@@ -46,6 +46,7 @@ def stats_of(
         "bytes_per_token": round(accounting.bytes_per_token(sent, global_tokens), 2),
         "ddp_bytes_per_token": round(_plain(states, per_step), 2),
         "bytes_received": traffic[1],
+        "bytes_relayed": exchange.relayed if exchange is not None else 0,
         "tokens_per_s": round(meter.rate, 1),
         "staleness_s": tally.staleness_s,
         "participation": tally.participation(),
