@@ -34,7 +34,7 @@ from skep.model.event import (
     SiteReturned,
     Submitted,
 )
-from skep.model.evolve import replace
+from skep.model.evolve import changed, replace
 from skep.model.placement import Claim
 from skep.model.state import ENDED_RUN, JobState, RunState, SiteState
 
@@ -44,6 +44,7 @@ Changes = dict[str, Any]
 # Which events a job takes in which phase; ended jobs take only the ends of their last runs.
 _OPEN = frozenset({"waiting", "starting", "running"})
 _HOLDING = frozenset({"starting", "running"})
+_NEVER: frozenset[str] = frozenset()
 JOB_TABLE: dict[str, frozenset[str]] = {
     "placed": _OPEN,
     "deferred": _OPEN,
@@ -78,9 +79,11 @@ def apply(job: JobState | None, event: Event) -> JobState:
         return JobState(event.job, event.spec, event.user, event.at)
     if job is None:
         raise ConflictError(f"there is no job {event.job} for the event {event.kind}")
-    if job.phase not in JOB_TABLE.get(event.kind, frozenset()):
+    if job.phase not in JOB_TABLE.get(event.kind, _NEVER):
         raise ConflictError(f"job {job.id} is {job.phase}: it takes no {event.kind}")
-    return replace(job, version=job.version + 1, **_FOLD[event.kind](job, event))
+    changes = _FOLD[event.kind](job, event)
+    changes["version"] = job.version + 1
+    return changed(job, changes)
 
 
 def apply_site(site: SiteState, event: Event) -> SiteState:

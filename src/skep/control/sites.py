@@ -16,13 +16,14 @@ from skep.control.world import World
 from skep.model.event import (
     Event,
     RunEnded,
+    RunOutcome,
     RunReady,
     RunStarted,
     SiteJoined,
     SiteLost,
     SiteReturned,
 )
-from skep.model.message import Answer, Order, Report, RunReport
+from skep.model.message import Answer, ObservedPhase, Order, Report, RunReport
 from skep.model.policy import Policy
 from skep.model.state import JobState, RunState
 
@@ -69,21 +70,26 @@ def _advance(job: str, state: RunState, seen: RunReport, now: float) -> Iterator
 
     A short run is over before anyone saw it at work: that it was is told all the same.
     """
-    over = seen.phase in ("succeeded", "failed", "stopped")
-    worked = seen.phase == "running" or (over and seen.started_at is not None)
+    over = _outcome(seen.phase)
+    worked = seen.phase == "running" or (over is not None and seen.started_at is not None)
     if state.phase == "assigned" and (worked or seen.phase == "ready"):
         yield RunReady(at=now, job=job, run=state.run, address=seen.address)
     if state.phase in ("assigned", "ready") and worked:
         yield RunStarted(at=now, job=job, run=state.run)
-    if over:
+    if over is not None:
         yield RunEnded(
             at=now,
             job=job,
             run=state.run,
-            outcome=seen.phase,
+            outcome=over,
             exit_code=seen.exit_code,
             reason=seen.reason,
         )
+
+
+def _outcome(phase: ObservedPhase) -> RunOutcome | None:
+    """How the run ended; None where it has not."""
+    return None if phase == "preparing" or phase == "ready" or phase == "running" else phase
 
 
 def _missing(world: World, job: str, state: RunState, known: int, now: float) -> Iterator[Event]:

@@ -3,15 +3,19 @@
 Each event is a frozen record with a ``kind``; ``job`` is empty for events of a site. ``at`` is
 seconds since the Unix epoch as the control plane's clock told it; ``seq`` orders them and is given
 by the store.
+
+Events are checked when they are read from a store or a message, not when the product makes them:
+a control plane makes as many as all its jobs and runs change.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from skep.model.base import Spec
+from skep.model.evolve import record
 from skep.model.job import Job
 from skep.model.placement import Share
 
@@ -20,12 +24,15 @@ RunOutcome = Literal["succeeded", "failed", "stopped", "lost"]
 Cause = Literal["priority", "share", "window", "shrink", "migration", "drain", "attained"]
 
 
-class _Event(Spec):
+@dataclass(frozen=True, kw_only=True)
+class _Event:
+    __slots__ = ()
     at: float
     job: str = ""
     site: str = ""
 
 
+@record
 class Submitted(_Event):
     """A user's job is acknowledged: durable from here."""
 
@@ -34,13 +41,15 @@ class Submitted(_Event):
     user: str = ""
 
 
-class RunGrant(Spec):
+@record
+class RunGrant:
     """A run that a site should hold: its id (the fencing token) and its share."""
 
     run: str
     share: Share
 
 
+@record
 class Placed(_Event):
     """Chips were given. ``attempt`` numbers the job's placements; ids of runs carry it.
 
@@ -52,20 +61,22 @@ class Placed(_Event):
     attempt: int
     runs: tuple[RunGrant, ...]
     go: bool = False
-    repair: bool = Field(default=False, description="a lost share again, beside runs that go on")
-    grow: bool = Field(default=False, description="one more share, beside runs that go on")
-    expected: float | None = Field(default=None, description="s that it was expected to work yet")
+    repair: bool = False  # a lost share again, beside runs that go on
+    grow: bool = False  # one more share, beside runs that go on
+    expected: float | None = None  # s that it was expected to work yet
     reason: str
 
 
+@record
 class Deferred(_Event):
     """The job stays waiting; written when the reasons have changed, not each cycle."""
 
     kind: Literal["deferred"] = "deferred"
     reason: str
-    refusals: dict[str, int] = Field(default_factory=dict, description="reason -> number of sites")
+    refusals: dict[str, int] = field(default_factory=dict)  # reason -> number of sites
 
 
+@record
 class GangReady(_Event):
     """All runs of the attempt have reported ready: go."""
 
@@ -73,6 +84,7 @@ class GangReady(_Event):
     attempt: int
 
 
+@record
 class GangExpired(_Event):
     """Not all runs were ready in time: the chips are given back."""
 
@@ -81,6 +93,7 @@ class GangExpired(_Event):
     reason: str
 
 
+@record
 class RunReady(_Event):
     """A site has prepared the run; ``address`` is where it accepts exchange ("" if nowhere)."""
 
@@ -89,6 +102,7 @@ class RunReady(_Event):
     address: str = ""
 
 
+@record
 class RunStarted(_Event):
     """The processes of the run have been started."""
 
@@ -96,15 +110,17 @@ class RunStarted(_Event):
     run: str
 
 
+@record
 class RunStopping(_Event):
     """The run should stop (cancel, time limit, lost gang, fenced)."""
 
     kind: Literal["run_stopping"] = "run_stopping"
     run: str
     reason: str
-    grace: float | None = Field(default=None, description="s until it is killed; None: the usual")
+    grace: float | None = None  # s until it is killed; None: the usual
 
 
+@record
 class RunEnded(_Event):
     """The run is over: known stopped, or fenced by its site's lease (``lost``)."""
 
@@ -115,6 +131,7 @@ class RunEnded(_Event):
     reason: str = ""
 
 
+@record
 class Retried(_Event):
     """The job, or one share of it, will be placed again, not before ``not_before``."""
 
@@ -124,6 +141,7 @@ class Retried(_Event):
     reason: str
 
 
+@record
 class Preempted(_Event):
     """Runs of the job have to give their chips back; it waits again, with its age.
 
@@ -139,16 +157,18 @@ class Preempted(_Event):
     reason: str
 
 
+@record
 class Claimed(_Event):
     """Chips that others are giving back are kept for the job until ``until``, then no more."""
 
     kind: Literal["claimed"] = "claimed"
     shares: tuple[Share, ...]
     until: float
-    victims: tuple[str, ...] = Field(default=(), description="jobs that give chips back")
+    victims: tuple[str, ...] = ()  # jobs that give chips back
     reason: str
 
 
+@record
 class Resized(_Event):
     """An elastic job goes on without the shares ``ranks``: their chips are for ``for_job``."""
 
@@ -158,6 +178,7 @@ class Resized(_Event):
     reason: str
 
 
+@record
 class Migrated(_Event):
     """A running job goes elsewhere: its runs stop, ``shares`` are kept for it until ``until``.
 
@@ -173,6 +194,7 @@ class Migrated(_Event):
     reason: str
 
 
+@record
 class CancelRequested(_Event):
     """A user wants the job to end."""
 
@@ -180,6 +202,7 @@ class CancelRequested(_Event):
     user: str = ""
 
 
+@record
 class Ending(_Event):
     """The job is to end so, once its runs have stopped (a failure that is not retried, a limit)."""
 
@@ -188,6 +211,7 @@ class Ending(_Event):
     reason: str
 
 
+@record
 class JobEnded(_Event):
     """The job is over."""
 
@@ -196,6 +220,7 @@ class JobEnded(_Event):
     reason: str
 
 
+@record
 class SiteJoined(_Event):
     """A site's agent reported for the first time, or with a new identity (agent restart)."""
 
@@ -204,6 +229,7 @@ class SiteJoined(_Event):
     reason: str = ""
 
 
+@record
 class SiteLost(_Event):
     """A site has been silent beyond its lease and grace."""
 
@@ -211,6 +237,7 @@ class SiteLost(_Event):
     reason: str
 
 
+@record
 class SiteReturned(_Event):
     """A lost site answers again."""
 
@@ -246,7 +273,8 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 """Decodes one event from JSON or a dict by its ``kind``."""
 
 
-class Logged(Spec):
+@record
+class Logged:
     """An event as the log has it: with its number."""
 
     seq: int

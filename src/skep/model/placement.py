@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from skep.model.base import Spec
+from skep.model.evolve import record
+
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
 
 
-class Share(Spec):
+@record
+class Share:
     """One run's part of a placement: ``chips`` of ``chip`` at ``site``, over ``nodes`` nodes.
 
     ``rank`` is the site's rank in the job (0 ..), stable over attempts of the same share.
@@ -16,17 +22,18 @@ class Share(Spec):
     """
 
     site: str
-    pool: int = Field(ge=0, description="index into the site's pools")
+    pool: Index  # into the site's pools
     chip: str
-    chips: int = Field(ge=1)
-    nodes: int = Field(ge=1)
-    blocks: int = Field(default=1, ge=1)
-    rank: int = Field(default=0, ge=0)
-    power: float = Field(default=0.0, ge=0)
+    chips: Count
+    nodes: Count
+    blocks: Count = 1
+    rank: Index = 0
+    power: Annotated[float, Field(ge=0)] = 0.0
     in_blocks: tuple[tuple[int, int], ...] = ()
 
 
-class Claim(Spec):
+@record
+class Claim:
     """Chips kept for a job while those who hold them end: nobody else gets them until ``until``."""
 
     shares: tuple[Share, ...]

@@ -251,7 +251,7 @@ class Hunt:
     def _decide(self, job: Waiting, way: Way) -> Preemption:
         shares = shares_of(self.board, way.ask, way.choice)
         if way.parts is not None:
-            shares = tuple(share.model_copy(update={"in_blocks": way.parts}) for share in shares)
+            shares = tuple(replace(share, in_blocks=way.parts) for share in shares)
         where = ", ".join(f"{s.chips} {s.chip} at {s.site}" for s in shares)
         victims = tuple(_victim(one, job, self.ledger.at) for one in way.losses)
         names = ", ".join(f"{v.job} ({'shrinks' if v.ranks else 'stops'})" for v in victims)

@@ -119,7 +119,7 @@ def reservation(board: Board, job: Waiting, slot: Slot) -> Reservation:
     shares = shares_of(board, slot.ask, slot.choice)
     if slot.block is not None:
         parts = ((slot.block, shares[0].chips),)
-        shares = tuple(share.model_copy(update={"in_blocks": parts}) for share in shares)
+        shares = tuple(replace(share, in_blocks=parts) for share in shares)
     where = ", ".join(f"{s.chips} {s.chip} at {s.site}" for s in shares[:3])
     more = f" and {len(shares) - 3} other sites" if len(shares) > 3 else ""
     reason = f"{clock(slot.start)}, when {where}{more} are expected to be free"

@@ -41,7 +41,7 @@ class Tail:
         del jobs, sites, expect
         self.seq += len(events)
         self._fresh += events
-        return (Logged.model_construct(seq=self.seq, event=events[-1]),)
+        return (Logged(seq=self.seq, event=events[-1]),)
 
     def events(
         self, *, job: str | None = None, after: int = 0, limit: int = 1000

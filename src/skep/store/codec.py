@@ -23,7 +23,7 @@ _SITE: TypeAdapter[SiteState] = TypeAdapter(SiteState)
 
 def encode_event(event: Event) -> str:
     """The event as JSON text."""
-    return json.dumps(event.model_dump(), separators=(",", ":"))
+    return json.dumps(EVENT.dump_python(event), separators=(",", ":"))
 
 
 def encode_job(job: JobState) -> str:
