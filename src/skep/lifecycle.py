@@ -130,7 +130,10 @@ def _placed(job: JobState, event: Placed) -> Changes:
         for grant in event.runs
     }
     beside = event.repair or event.grow
-    ranks = {grant.share.rank for grant in event.runs}
+    dropped: tuple[int, ...] = ()
+    if beside and job.dropped:
+        ranks = {grant.share.rank for grant in event.runs}
+        dropped = tuple(rank for rank in job.dropped if rank not in ranks)
     return {
         "runs": {**job.runs, **new},
         "attempt": event.attempt,
@@ -141,7 +144,7 @@ def _placed(job: JobState, event: Placed) -> Changes:
         "expected": job.expected if beside else event.expected,
         "claim": None,
         "evicted": False,
-        "dropped": tuple(r for r in job.dropped if r not in ranks) if beside else (),
+        "dropped": dropped,
         "resized_at": event.at if event.grow else job.resized_at,
     }
 
@@ -192,7 +195,7 @@ def _run_ended(job: JobState, event: RunEnded) -> Changes:
         exit_code=event.exit_code,
         reason=event.reason or run.reason,
     )
-    if any(not r.ended for name, r in job.runs.items() if name != event.run):
+    if len(job.runs) > 1 and any(not r.ended for n, r in job.runs.items() if n != event.run):
         return _with_run(job, run)
     paused_at = job.paused_at
     if paused_at is None and job.evicted and job.started_at is not None:

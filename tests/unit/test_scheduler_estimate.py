@@ -85,7 +85,7 @@ def test_what_came_long_ago_is_forgotten_so_that_a_restart_knows_the_same() -> N
     jobs = [ended(n, 50.0 if n < 10 else 100.0, job) for n in range(REMEMBERED + 10)]
     grown, fresh = History.of(jobs), History.of(jobs[-REMEMBERED:])
     assert grown.expected(job, "ada", 1) == fresh.expected(job, "ada", 1)
-    assert (grown._ratios, grown._times) == (fresh._ratios, fresh._times)
+    assert grown == fresh
 
 
 @pytest.mark.parametrize(

@@ -22,16 +22,19 @@ def not_as_asked(
     ``gone`` are runs that will have ended by then.
     """
     spec = job.spec
-    replaced, ended = {s.rank for s in shares}, {run.run for run in gone}
-    kept = (run for run in job.live() if run.run not in ended)
-    others = [run.share for run in kept if run.share.rank not in replaced]
-    if spec.within is not None and len(shares) + len(others) > 1:
+    ranks = {share.rank for share in shares}
+    ended = {run.run for run in gone}
+    others = [r.share for r in job.live() if r.run not in ended and r.share.rank not in ranks]
+    several = len(shares) + len(others) > 1
+    if spec.within is not None and several:
         return f"{job.id} is to lie within one {spec.within}"
     if spec.within == "block" and len(shares[0].in_blocks) > 1:
         return f"{job.id} is to lie within one block, not in {len(shares[0].in_blocks)}"
     for share in shares:
         if spec.spread is not None and share.chips > spec.spread:
             return f"{job.id} is to have {spec.spread} chips at one site, not {share.chips}"
+    if not several:
+        return ""
     if not spec.mixed and len({s.chip for s in (*shares, *others)}) > 1:
         return f"{job.id} is to have chips of one kind"
     sites = {s.site for s in (*shares, *others)}

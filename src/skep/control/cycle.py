@@ -81,7 +81,7 @@ def _settle(world: World, draft: Draft, policy: Policy, job_id: str, now: float)
     job = draft.job(job_id)
     if job is None or job.ended:
         return
-    if not job.ending:
+    if not job.ending and job.spec.time_limit is not None:
         draft.add(*_limit(world, job, now))
         job = draft.job(job_id) or job
     if job.ending:

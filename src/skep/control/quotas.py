@@ -16,11 +16,22 @@ class Quotas:
     def __init__(self, world: World, policy: Policy) -> None:
         self._world, self._policy = world, policy
         self._given: dict[tuple[str, str, str], int] = defaultdict(int)  # queue, kind, site
+        self._bound: dict[str, bool] = {}
 
     def take(self, queue: str, shares: Iterable[Share]) -> None:
         """Count what a committed placement gives."""
         for share in shares:
             self._given[queue, share.chip, share.site] += share.chips
+
+    def bind(self, queue: str) -> bool:
+        """Whether there is any hard quota over the queue."""
+        known = self._bound.get(queue)
+        if known is None:
+            known = self._bound[queue] = any(
+                above.max_chips is not None or any(not quota.soft for quota in above.quotas)
+                for above in self._path(queue)
+            )
+        return known
 
     def over(self, queue: str, shares: tuple[Share, ...], gone: dict[str, int]) -> str:
         """Which quota the shares would break; "" for none. ``gone``: chips to come back by queue.

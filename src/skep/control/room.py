@@ -7,6 +7,7 @@ one plan cannot break a limit together either. It shares no code with the schedu
 from __future__ import annotations
 
 import datetime
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -123,8 +124,11 @@ class Room:
 
     def _too_few(self, job: JobState, share: Share, gone: list[RunState]) -> str:
         key = share.site, share.pool
-        free = self._world.free_of(*key) - self._chips[key] - self._kept_chips(key, job.id)
-        free += sum(r.share.chips for r in gone if (r.share.site, r.share.pool) == key)
+        free = self._world.free_of(*key) - self._chips[key]
+        if self._kept:
+            free -= self._kept_chips(key, job.id)
+        if gone:
+            free += sum(r.share.chips for r in gone if (r.share.site, r.share.pool) == key)
         if share.chips <= free:
             return ""
         return f"{share.site} has {free} {share.chip} free, {share.chips} were given"
@@ -137,13 +141,13 @@ class Room:
         """Whether the blocks that the share names have its chips free."""
         key = share.site, share.pool
         first = int(self._world.topology.first_block[self._world.topology.pool_row[key]])
-        back: dict[int, int] = defaultdict(int)
+        back: dict[int, int] = {}
         for run in gone:
             if (run.share.site, run.share.pool) == key:
                 for block, chips in run.share.in_blocks:
-                    back[block] += chips
+                    back[block] = back.get(block, 0) + chips
         for block, chips in share.in_blocks:
-            free = int(self._world.block_free[first + block]) + back[block]
+            free = int(self._world.block_free[first + block]) + back.get(block, 0)
             free -= self._in_blocks[share.site, share.pool, block]
             if chips > free:
                 return f"block {block} at {share.site} has {free} free, {chips} were given"
@@ -152,6 +156,8 @@ class Room:
     def _too_hot(self, job: JobState, share: Share, gone: list[RunState]) -> str:
         site = share.site
         cap = float(self._world.topology.cap[self._world.topology.row[site]])
+        if math.isinf(cap):
+            return ""
         drawn = self._world.drawn_at(site) + self._power[site] + self._kept_power(site, job.id)
         drawn += share.power - sum(r.share.power for r in gone if r.share.site == site)
         most = cap * (1.0 - self._policy.power_margin)
@@ -232,9 +238,10 @@ class Room:
     def _forbidden(self, job: JobState, share: Share) -> str:
         """Neither sites nor rules change while a plan is committed: each case is asked once."""
         key = job.spec.queue, share.chip, share.site
-        if key not in self._verdicts:
-            self._verdicts[key] = self._verdict(job, share)
-        return self._verdicts[key]
+        known = self._verdicts.get(key)
+        if known is None:
+            known = self._verdicts[key] = self._verdict(job, share)
+        return known
 
     def _verdict(self, job: JobState, share: Share) -> str:
         site = share.site
@@ -248,6 +255,8 @@ class Room:
         return "" if decision.allowed else f"{site}: {decision}"
 
     def _over_quota(self, job: JobState, shares: tuple[Share, ...], gone: list[RunState]) -> str:
+        if not self._quotas.bind(job.spec.queue):
+            return ""
         back: dict[str, int] = defaultdict(int)
         for run in gone:
             back[self._world.jobs[self._world.job_of[run.run]].spec.queue] += run.share.chips

@@ -88,33 +88,50 @@ class World:
         if job.ended and not (old and old.ended):
             self.history.note(job)
             self.alike.ended(job, self.history, self.now)
-        if job.runs and (old is None or old.runs is not job.runs or job.ended):
+        if job.runs and (old is None or old.runs is not job.runs):
             self._follow(old, job)
         self.jobs[job.id] = job
         self._index(job)
 
     def _follow(self, old: JobState | None, job: JobState) -> None:
         """What the job's runs hold has changed."""
-        before = {r.run: r for r in old.live()} if old else {}
-        after = {r.run: r for r in job.live()} if not job.ended else {}
-        for name in before.keys() - after.keys():
-            self._release(job, before[name])
-        for name in after.keys() - before.keys():
-            self._take(job, after[name])
-        for name, run in after.items():
-            if before.get(name) is not run:
-                self.revision[run.share.site] += 1
-                self.ordered.setdefault(name, self.revision[run.share.site])
+        before: Mapping[str, RunState] = old.runs if old else {}
+        anew = False  # whether what it holds, or what may be done with it, is another
+        for name, run in job.runs.items():
+            was = before.get(name)
+            if was is run:
+                continue
+            held, holds = was is not None and not was.ended, not run.ended
+            if held and not holds:
+                self._release(job, run)
+            elif holds:
+                self._hold(job, run, fresh=not held)
+            anew |= held != holds or (holds and was is not None and _matters(was, run))
         if old is None:
-            self._recall(job, after)
-        self.job_of.update(dict.fromkeys(after, job.id))
-        if _matters(before, after):
+            self._recall(job)
+        if anew:
             self.holding.changes(job)
 
-    def _recall(self, job: JobState, live: Mapping[str, RunState]) -> None:
+    def _hold(self, job: JobState, run: RunState, *, fresh: bool) -> None:
+        """The site has to hold the run, as it is now."""
+        name, site = run.run, run.share.site
+        if fresh:
+            self._account(job, run, 1)
+            self.runs[site][name] = self.job_of[name] = job.id
+        self.revision[site] += 1
+        self.ordered.setdefault(name, self.revision[site])
+
+    def _release(self, job: JobState, run: RunState) -> None:
+        """The run has ended."""
+        self._account(job, run, -1)
+        self.runs[run.share.site].pop(run.run, None)
+        self.ordered.pop(run.run, None)
+        self.revision[run.share.site] += 1
+
+    def _recall(self, job: JobState) -> None:
         """Count what the runs of a job used that had ended before it was known here."""
-        for name, run in job.runs.items():
-            if name not in live:
+        for run in job.runs.values():
+            if run.ended:
                 end = job.ended_at if run.ended_at is None else run.ended_at
                 chips = self.worth_of(job, run.share)
                 self.usage.had(job.spec.queue, chips, run.placed_at, end or run.placed_at)
@@ -126,12 +143,12 @@ class World:
     def _index(self, job: JobState) -> None:
         if job.claim is not None and not job.ended and not job.ending:
             self.claims.setdefault(job.id)
-        else:
+        elif self.claims:
             self.claims.pop(job.id, None)
         if job.ended:
             self.active.discard(job.id)
-            self._leaves(job.id)
             self.dirty.discard(job.id)
+            self._leaves(job.id)
             return
         self.active.add(job.id)
         self.dirty.add(job.id)
@@ -148,8 +165,10 @@ class World:
         self.unlined[job.id] = None
 
     def _leaves(self, job: str) -> None:
-        """The job waits no more."""
-        self.waiting.pop(job, None)
+        """The job waits no more, if it did."""
+        if job not in self.waiting:
+            return
+        del self.waiting[job]
         self.untold.pop(job, None)
         if self.deferred.pop(job, None) is not None:
             self.alike.leaves(self.jobs[job])
@@ -165,16 +184,6 @@ class World:
         self.deferred.pop(job, None)
         self.deferred[job] = now
         self.alike.waits(self.jobs[job])
-
-    def _take(self, job: JobState, run: RunState) -> None:
-        self._account(job, run, 1)
-        self.runs[run.share.site][run.run] = job.id
-
-    def _release(self, job: JobState, run: RunState) -> None:
-        self._account(job, run, -1)
-        self.runs[run.share.site].pop(run.run, None)
-        self.ordered.pop(run.run, None)
-        self.revision[run.share.site] += 1
 
     def _account(self, job: JobState, run: RunState, sign: int) -> None:
         share, topology, queue = run.share, self.topology, job.spec.queue
@@ -193,8 +202,8 @@ class World:
         if sign > 0:
             self.usage.begins(queue, worth, run.placed_at)
         else:
-            end = job.runs[run.run].ended_at if run.run in job.runs else None
-            self.usage.ends(queue, worth, run.placed_at, end or job.ended_at or run.placed_at)
+            end = run.ended_at or job.ended_at or run.placed_at
+            self.usage.ends(queue, worth, run.placed_at, end)
 
     def _parts(self, run: RunState, pool: int, sign: int) -> Parts:
         """In which blocks the run lies; chosen here where its placement did not say."""
@@ -283,14 +292,9 @@ def _end(job: JobState) -> float:
     return job.submitted_at if job.ended_at is None else job.ended_at
 
 
-_HOLDS_ANEW = frozenset({"running", "stopping"})
-
-
-def _matters(before: Mapping[str, RunState], after: Mapping[str, RunState]) -> bool:
-    """Whether something has changed in what a job holds, or in what may be done with it."""
-    if before.keys() != after.keys():
-        return True
-    return any(r.phase in _HOLDS_ANEW and before[n].phase != r.phase for n, r in after.items())
+def _matters(was: RunState, run: RunState) -> bool:
+    """Whether something else may be done with a run that goes on."""
+    return run.phase != was.phase and run.phase in ("running", "stopping")
 
 
 def lost_shares(job: JobState) -> tuple[RunState, ...]:

@@ -92,9 +92,11 @@ class JobState:
 
     def live(self) -> tuple[RunState, ...]:
         """Runs that hold chips: all that have not ended."""
-        if not self.runs:
-            return ()
-        return tuple([r for r in self.runs.values() if r.phase not in ENDED_RUN])
+        runs = self.runs
+        if len(runs) == 1:  # as of most jobs
+            (run,) = runs.values()
+            return () if run.phase in ENDED_RUN else (run,)
+        return tuple([r for r in runs.values() if r.phase not in ENDED_RUN])
 
     def shares(self) -> dict[int, RunState]:
         """The latest run of each share of the present gang, by rank; empty before placement."""

@@ -283,5 +283,7 @@ class Cycle:
 
     def refusals(self) -> Refusals:
         """The decisions on all others."""
-        placed = {row for row, _ in self._each()}
+        placed: set[int] = set()
+        for given in self._given:
+            placed.update(given.rows.tolist() if isinstance(given, Given) else given[:1])
         return Refusals(self._ahead, self._line, placed)

@@ -40,20 +40,59 @@ Sign = tuple[float | None, ...]
 @quick
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """``seconds`` of work, and where the number comes from."""
+    """``seconds`` of work: what ``source`` says, ``ratio`` times that or as ``count`` jobs took."""
 
     seconds: float
-    reason: str
+    source: str
+    count: int = 0
+    ratio: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """Where the number comes from, in words."""
+        if not self.count:
+            return self.source
+        took = f"as {self.count} such jobs took"
+        return took if self.ratio is None else f"{self.ratio:.2f} × {self.source}, {took}"
+
+
+@dataclass(slots=True)
+class _Alike:
+    """What jobs that are alike took, oldest first: of all the times (s), of some over their word."""
+
+    times: deque[float] = field(default_factory=deque)
+    ratios: deque[float] = field(default_factory=deque)
+    _middles: dict[bool, float | None] = field(default_factory=dict, compare=False)
+
+    def add(self, taken: float, ratio: float | None) -> None:
+        self.times.append(taken)
+        if ratio is not None:
+            self.ratios.append(ratio)
+        self._middles.clear()
+
+    def forget(self, ratio: float | None) -> None:
+        """Drop the oldest, whose ratio that was."""
+        self.times.popleft()
+        if ratio is not None:
+            self.ratios.popleft()
+        self._middles.clear()
+
+    def middle(self, *, said: bool) -> float | None:
+        """The quantile of the ratios (``said``) or of the times; None where that is not enough."""
+        if said not in self._middles:
+            found = self.ratios if said else self.times
+            newest = sorted(islice(reversed(found), WINDOW)) if len(found) >= ENOUGH else []
+            row = ceil(QUANTILE * len(newest)) - 1
+            self._middles[said] = newest[row] if newest else None
+        return self._middles[said]
 
 
 @dataclass(slots=True)
 class History:
     """What ended jobs took: the fold of their states, in the order in which they ended."""
 
-    _jobs: deque[tuple[tuple[Key, ...], float | None, float]] = field(default_factory=deque)
-    _ratios: dict[Key, deque[float]] = field(default_factory=dict)
-    _times: dict[Key, deque[float]] = field(default_factory=dict)
-    _middle: dict[tuple[Key, bool], float | None] = field(default_factory=dict)
+    _jobs: deque[tuple[tuple[Key, ...], float | None]] = field(default_factory=deque)
+    _alike: dict[Key, _Alike] = field(default_factory=dict)
 
     @classmethod
     def of(cls, jobs: Iterable[JobState]) -> History:
@@ -70,52 +109,40 @@ class History:
             return
         taken = max(0.0, job.ended_at - job.started_at - job.paused)
         said = word(job.spec)
-        keys = keys_of(job.spec, job.user)
-        self._jobs.append((keys, taken / said if said else None, taken))
+        keys, ratio = keys_of(job.spec, job.user), taken / said if said else None
+        self._jobs.append((keys, ratio))
         for key in keys:
-            if said:
-                self._ratios.setdefault(key, deque()).append(taken / said)
-            self._times.setdefault(key, deque()).append(taken)
-            self._changed(key)
+            alike = self._alike.get(key)
+            if alike is None:
+                alike = self._alike[key] = _Alike()
+            alike.add(taken, ratio)
         if len(self._jobs) > REMEMBERED:
             self._forget()
 
     def _forget(self) -> None:
-        keys, ratio, _ = self._jobs.popleft()
+        keys, ratio = self._jobs.popleft()
         for key in keys:
-            if ratio is not None:
-                self._drop(self._ratios, key)
-            self._drop(self._times, key)
-            self._changed(key)
-
-    def _changed(self, key: Key) -> None:
-        for said in (True, False):
-            self._middle.pop((key, said), None)
-
-    @staticmethod
-    def _drop(table: dict[Key, deque[float]], key: Key) -> None:
-        table[key].popleft()
-        if not table[key]:
-            del table[key]
+            alike = self._alike[key]
+            alike.forget(ratio)
+            if not alike.times:
+                del self._alike[key]
 
     def expected(self, spec: Job, user: str, assumed: float) -> Estimate:
         """How long such a job works in all; ``assumed`` s where nothing is known."""
         said = word(spec)
+        source = "its time limit" if spec.duration is None else "its duration"
         for key in keys_of(spec, user):
-            middle = self._middle_of(key, said is not None)
-            if middle is None:
+            alike = self._alike.get(key)
+            middle = alike.middle(said=said is not None) if alike is not None else None
+            if alike is None or middle is None:
                 continue
-            count = min(WINDOW, len((self._ratios if said else self._times)[key]))
             if said is None:
-                return _limited(middle, f"as {count} such jobs took", spec)
+                return _limited(middle, spec, "", min(WINDOW, len(alike.times)))
             ratio = min(MOST, max(LEAST, middle))
-            source = "its time limit" if spec.duration is None else "its duration"
-            return _limited(
-                ratio * said, f"{ratio:.2f} × {source}, as {count} such jobs took", spec
-            )
+            return _limited(ratio * said, spec, source, min(WINDOW, len(alike.ratios)), ratio)
         if said is None:
             return Estimate(assumed, "assumed: it does not say, and no such job has ended")
-        return _limited(said, "its duration" if spec.duration else "its time limit", spec)
+        return _limited(said, spec, source)
 
     def sign(self, spec: Job, user: str) -> tuple[Key, Sign]:
         """What estimates of such jobs rest on, in steps as ``rounded``; another where they change.
@@ -123,17 +150,9 @@ class History:
         And what tells such jobs from others.
         """
         said, keys = word(spec) is not None, keys_of(spec, user)
-        found = (self._middle_of(key, said) for key in keys)
+        known = (self._alike.get(key) for key in keys)
+        found = (alike and alike.middle(said=said) for alike in known)
         return (*keys[0], str(said)), tuple(None if m is None else rounded(m) for m in found)
-
-    def _middle_of(self, key: Key, said: bool) -> float | None:
-        """The quantile of what is kept under ``key``; None where that is not enough."""
-        if (key, said) not in self._middle:
-            found = (self._ratios if said else self._times).get(key, ())
-            newest = sorted(islice(reversed(found), WINDOW)) if len(found) >= ENOUGH else []
-            row = ceil(QUANTILE * len(newest)) - 1
-            self._middle[key, said] = newest[row] if newest else None
-        return self._middle[key, said]
 
 
 def word(spec: Job) -> float | None:
@@ -144,7 +163,7 @@ def word(spec: Job) -> float | None:
 def keys_of(spec: Job, user: str) -> tuple[Key, Key, Key]:
     """What makes jobs alike: the narrowest key first."""
     wide = (user, spec.queue)
-    asked = ",".join(f"{c.kind}:{c.count}" for c in spec.chips)
+    asked = ",".join([f"{c.kind}:{c.count}" for c in spec.chips])
     return (*wide, spec.name, asked), (*wide, spec.name), wide
 
 
@@ -171,7 +190,9 @@ def told(estimate: Estimate) -> str:
     return f"expected to take {duration(estimate.seconds)} ({estimate.reason})"
 
 
-def _limited(seconds: float, reason: str, spec: Job) -> Estimate:
+def _limited(
+    seconds: float, spec: Job, source: str, count: int = 0, ratio: float | None = None
+) -> Estimate:
     if spec.time_limit is not None and seconds > spec.time_limit:
         return Estimate(spec.time_limit, "its time limit")
-    return Estimate(max(seconds, 1.0), reason)
+    return Estimate(max(seconds, 1.0), source, count, ratio)
