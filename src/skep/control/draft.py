@@ -30,10 +30,16 @@ class Draft:
         """Fold events in. Raises ``ConflictError`` where the lifecycle does not allow one."""
         for event in events:
             if event.job:
-                self._jobs[event.job] = apply(self.job(event.job), event)
+                self.fold(event)
             else:
                 self._sites[event.site] = apply_site(self.site(event.site), event)
-            self.events.append(event)
+                self.events.append(event)
+
+    def fold(self, event: Event) -> JobState:
+        """As ``add``, for one event of a job: the job's state after it."""
+        job = self._jobs[event.job] = apply(self.job(event.job), event)
+        self.events.append(event)
+        return job
 
     def commit(self, store: Store) -> None:
         """Make it durable, then true. On ``StoreError`` or ``ConflictError`` nothing changes."""

@@ -141,28 +141,29 @@ class World:
         return share.chips * self.worth.of(share.chip, self.rates.of(job.spec))
 
     def _index(self, job: JobState) -> None:
-        if job.claim is not None and not job.ended and not job.ending:
-            self.claims.setdefault(job.id)
+        name, ended = job.id, job.ended
+        if job.claim is not None and not ended and not job.ending:
+            self.claims.setdefault(name)
         elif self.claims:
-            self.claims.pop(job.id, None)
-        if job.ended:
-            self.active.discard(job.id)
-            self.dirty.discard(job.id)
-            self._leaves(job.id)
+            self.claims.pop(name, None)
+        if ended:
+            self.active.discard(name)
+            self.dirty.discard(name)
+            self._leaves(name)
             return
-        self.active.add(job.id)
-        self.dirty.add(job.id)
+        self.active.add(name)
+        self.dirty.add(name)
         if not wants_chips(job):
-            self._leaves(job.id)
+            self._leaves(name)
             return
-        if job.id not in self.waiting:
-            self.waiting[job.id] = None
-            self.untold[job.id] = None
+        if name not in self.waiting:
+            self.waiting[name] = None
+            self.untold[name] = None
         if job.not_before:
-            self.wake_at(job.not_before, job.id)
+            self.wake_at(job.not_before, name)
         if job.spec.defer:
-            self.deferring.add(job.id)
-        self.unlined[job.id] = None
+            self.deferring.add(name)
+        self.unlined[name] = None
 
     def _leaves(self, job: str) -> None:
         """The job waits no more, if it did."""
@@ -258,7 +259,8 @@ class World:
             holder = self.holding.holders.get(job.id)
             if holder is not None:
                 return max(1.0, holder.end - self.now)
-        return max(1.0, self.estimate(job).seconds - job.done)
+        whole = self.history.seconds(job.spec, job.user, self.policy.assumed)
+        return max(1.0, whole - job.done)
 
     def estimate(self, job: JobState) -> Estimate:
         """How long the whole of the job is expected to take, and why."""

@@ -35,6 +35,8 @@ REMEMBERED = 1000
 
 Key = tuple[str, ...]
 Sign = tuple[float | None, ...]
+Found = tuple[float, str, int, float | None]
+"""The fields of an ``Estimate``."""
 
 
 @quick
@@ -129,6 +131,13 @@ class History:
 
     def expected(self, spec: Job, user: str, assumed: float) -> Estimate:
         """How long such a job works in all; ``assumed`` s where nothing is known."""
+        return Estimate(*self._found(spec, user, assumed))
+
+    def seconds(self, spec: Job, user: str, assumed: float) -> float:
+        """``expected`` without its reason."""
+        return self._found(spec, user, assumed)[0]
+
+    def _found(self, spec: Job, user: str, assumed: float) -> Found:
         said = word(spec)
         source = "its time limit" if spec.duration is None else "its duration"
         for key in keys_of(spec, user):
@@ -141,7 +150,7 @@ class History:
             ratio = min(MOST, max(LEAST, middle))
             return _limited(ratio * said, spec, source, min(WINDOW, len(alike.ratios)), ratio)
         if said is None:
-            return Estimate(assumed, "assumed: it does not say, and no such job has ended")
+            return assumed, "assumed: it does not say, and no such job has ended", 0, None
         return _limited(said, spec, source)
 
     def sign(self, spec: Job, user: str) -> tuple[Key, Sign]:
@@ -192,7 +201,7 @@ def told(estimate: Estimate) -> str:
 
 def _limited(
     seconds: float, spec: Job, source: str, count: int = 0, ratio: float | None = None
-) -> Estimate:
+) -> Found:
     if spec.time_limit is not None and seconds > spec.time_limit:
-        return Estimate(spec.time_limit, "its time limit")
-    return Estimate(max(seconds, 1.0), source, count, ratio)
+        return spec.time_limit, "its time limit", 0, None
+    return max(seconds, 1.0), source, count, ratio

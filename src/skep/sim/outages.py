@@ -40,7 +40,8 @@ class Outages:
         site = self._replay.topology.names[self._replay.topology.pool_site[fault.place]]
         what = f"{fault.kind} {fault.row} failed"
         for run in self._replay.machines.struck(fault):
-            self._replay.over(when, int(run.split("-", 1)[0]), run, "failed", f"{what} at {site}")
+            if (found := self._replay.live(run.split("-", 1)[0], run)) is not None:
+                self._replay.over(when, *found, "failed", f"{what} at {site}")
         lost = self._replay.machines.put_out(fault)
         free = self._replay.control.world.free
         free[fault.place] -= sum(chips for _, chips in lost)
@@ -58,7 +59,7 @@ class Outages:
             return
         self._replay.control.world.heard[site] = when
         for job in dict.fromkeys(self._replay.control.world.runs[site].values()):
-            task = self._replay.tasks.get(int(job))
+            task = self._replay.tasks.get(job)
             if task is None:
                 continue
             task.advance(when)
@@ -82,8 +83,8 @@ class Outages:
         agent = f"{site}-{self._replay.record.faults['site'] + 1}"
         draft.add(SiteJoined(at=when, site=site, agent=agent, reason="its agent was started again"))
         for run, job in tuple(world.runs[site].items()):
-            if self._replay.live(int(job), run) is not None:
-                self._replay.over(when, int(job), run, "failed", reason)
+            if (found := self._replay.live(job, run)) is not None:
+                self._replay.over(when, *found, "failed", reason)
 
     def _mend_link(self, when: float, pair: tuple[str, str]) -> None:
         self._down.remove(pair)

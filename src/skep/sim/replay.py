@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,10 +82,11 @@ class Replay:
         self.requests = Requests(trace, self.control, conditions.checkpoint, self.start)
         self.now = self.start
         self.steps = 0
-        self.tasks: dict[int, Task] = {}
+        self.tasks: dict[str, Task] = {}  # by job
         self._order = 0
         self._gangs = False  # runs of a gang are ready: the control plane must say go
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
+        self._soon: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
         self._arrived = 0  # rows of the trace that were submitted
         self._times: list[float] = (trace.submit + self.start).tolist()
         self.outages = Outages(self)
@@ -134,6 +136,10 @@ class Replay:
         self._step(self.start)
 
     def at(self, when: float, act: Callable[..., None], *what: object) -> None:
+        """Have ``act(when, *what)`` done at ``when``: in order of time, then as they were asked."""
+        if when == self.now:  # behind all that is due by now, and spared the heap
+            self._soon.append((act, what))
+            return
         self._order += 1
         heapq.heappush(self._heap, (when, self._order, act, what))
 
@@ -173,10 +179,16 @@ class Replay:
 
     def _happen(self, now: float) -> None:
         """All that is noted up to ``now``, into the draft."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            when, _, act, what = heapq.heappop(heap)
-            act(when, *what)
+        heap, soon = self._heap, self._soon
+        while True:
+            if heap and heap[0][0] <= now:
+                when, _, act, what = heapq.heappop(heap)
+                act(when, *what)
+            elif soon:
+                act, what = soon.popleft()
+                act(now, *what)
+            else:
+                return
 
     def _arrive(self, now: float) -> None:
         times, row = self._times, self._arrived
@@ -194,42 +206,44 @@ class Replay:
     # What the control plane decided
 
     def _go(self, event: GangReady) -> None:
-        for live in tuple(self.tasks[int(event.job)].runs.values()):
+        task = self.tasks[event.job]
+        for live in tuple(task.runs.values()):
             if not live.started:
-                self.at(event.at, self._begin, int(event.job), live.run)
+                self.at(event.at, self._begin, task, live)
 
     def _stopping(self, event: RunStopping) -> None:
         takes, grace = self.conditions.stop, event.grace
         takes = takes if grace is None else min(takes, grace)
-        self.at(event.at + takes, self._stopped, int(event.job), event.run, event.reason)
+        if (found := self.live(event.job, event.run)) is not None:
+            self.at(event.at + takes, self._stopped, *found, event.reason)
 
     def _preempted(self, event: Event) -> None:
         self.record.preempted[int(event.job)] += 1
 
     def _placed(self, event: Placed) -> None:
-        row = int(event.job)
-        task = self.tasks.get(row)
+        task = self.tasks.get(event.job)
         if task is None:
-            task = Task(row, float(self.trace.duration[row]), int(self.trace.chips[row]))
-            self.tasks[row] = task
+            row, trace = int(event.job), self.trace
+            task = Task(row, event.job, float(trace.duration[row]), int(trace.chips[row]))
+            self.tasks[event.job] = task
         takes = self.conditions.setup + (self.conditions.restart if task.starts else 0.0)
         task.starts += 1
-        self.record.attempts[row] += 1
+        self.record.attempts[task.row] += 1
         for grant in event.runs:
             share = grant.share
             pool = self.topology.pool_row[share.site, share.pool]
-            worth = self.requests.worth(row, share.chip)
+            worth = self.requests.worth(task.row, share.chip)
             live = Live(grant.run, share, pool, share.chips * worth / task.chips)
             task.runs[grant.run] = live
             live.slow = self.machines.bind(pool, grant.run, share.chips)
             then = self._begin if event.go else self._ready
-            self.at(event.at + takes, then, row, grant.run)
+            self.at(event.at + takes, then, task, live)
 
     def _job_ended(self, event: JobEnded) -> None:
         row = int(event.job)
         self.record.outcome[row] = OUTCOMES.index(event.outcome)
         self.record.ended[row] = event.at - self.start
-        task = self.tasks.pop(row, None)
+        task = self.tasks.pop(event.job, None)
         if task is not None:
             self.record.lost[row] = task.lost
         world = self.control.world
@@ -239,26 +253,23 @@ class Replay:
 
     # What happens at sites
 
-    def _ready(self, when: float, row: int, run: str) -> None:
-        live = self.live(row, run)
-        if live is not None and live.share.site not in self.outages.dark:
-            self.draft.add(RunReady(at=when, job=str(row), run=run))
+    def _ready(self, when: float, task: Task, live: Live) -> None:
+        if task.holds(live) and live.share.site not in self.outages.dark:
+            self.draft.add(RunReady(at=when, job=task.job, run=live.run))
             self._gangs = True
 
-    def _begin(self, when: float, row: int, run: str) -> None:
-        live = self.live(row, run)
-        if live is None or live.share.site in self.outages.dark:
+    def _begin(self, when: float, task: Task, live: Live) -> None:
+        if not task.holds(live) or live.share.site in self.outages.dark:
             return
         if math.isinf(live.slow):
-            self.over(when, row, run, "failed", "its site has not so many chips in order")
+            self.over(when, task, live, "failed", "its site has not so many chips in order")
             return
-        task = self.tasks[row]
         task.advance(when)
         live.started, live.began = True, when
-        if math.isnan(self.record.started[row]):
-            self.record.started[row] = when - self.start
-        self.record.site[row] = self.topology.row[live.share.site]
-        self.draft.add(RunStarted(at=when, job=str(row), run=run))
+        if math.isnan(self.record.started[task.row]):
+            self.record.started[task.row] = when - self.start
+        self.record.site[task.row] = self.topology.row[live.share.site]
+        self.draft.add(RunStarted(at=when, job=task.job, run=live.run))
         self.outages.stall(task)
         self.turn(task, when)
 
@@ -266,46 +277,38 @@ class Replay:
         """The task's speed has changed: note its end anew."""
         left = task.turn(self.conditions.checkpoint)
         if left < INF:
-            self.at(when + left, self._done, task.row, task.serial)
+            self.at(when + left, self._done, task, task.serial)
 
-    def _done(self, when: float, row: int, serial: int) -> None:
-        task = self.tasks.get(row)
-        if task is None or task.serial != serial:
+    def _done(self, when: float, task: Task, serial: int) -> None:
+        if task.serial != serial:
             return
         task.advance(when)
         for live in tuple(task.runs.values()):
             if live.started:
-                self.over(when, row, live.run, "succeeded", "")
+                self.over(when, task, live, "succeeded", "")
 
-    def _stopped(self, when: float, row: int, run: str, reason: str) -> None:
-        live = self.live(row, run)
-        if live is not None and live.share.site not in self.outages.dark:
-            self.over(when, row, run, "stopped", reason)
+    def _stopped(self, when: float, task: Task, live: Live, reason: str) -> None:
+        if task.holds(live) and live.share.site not in self.outages.dark:
+            self.over(when, task, live, "stopped", reason)
 
-    def over(self, when: float, row: int, run: str, outcome: RunOutcome, reason: str) -> None:
+    def over(self, when: float, task: Task, live: Live, outcome: RunOutcome, reason: str) -> None:
         """A run ends at its site, and the control plane hears of it."""
-        self._leave(when, row, run, outcome)
-        event = RunEnded(at=when, job=str(row), run=run, outcome=outcome, reason=reason)
-        self._end(event, when)
-
-    def _end(self, event: RunEnded, when: float) -> None:
-        draft, control = self.draft, self.control
-        state = draft.job(event.job)
-        if state is None or state.ended or state.runs[event.run].ended:
+        self._leave(when, task, live, outcome)
+        draft = self.draft
+        state = draft.job(task.job)
+        if state is None or state.ended or state.runs[live.run].ended:
             return
-        draft.add(event)
-        state = draft.job(event.job)
-        assert state is not None  # the event has just been folded into it
-        draft.add(*after_end(state, state.runs[event.run], control.policy, when))
+        event = RunEnded(at=when, job=task.job, run=live.run, outcome=outcome, reason=reason)
+        state = draft.fold(event)
+        draft.add(*after_end(state, state.runs[live.run], self.control.policy, when))
 
-    def _leave(self, when: float, row: int, run: str, outcome: RunOutcome) -> None:
+    def _leave(self, when: float, task: Task, live: Live, outcome: RunOutcome) -> None:
         """A run has ended: its nodes are free, and the others go on without it."""
-        task = self.tasks[row]
         task.advance(when)
         if outcome in ("failed", "lost"):
-            task.forget(task.runs[run], when, self.conditions.exchange)
-        live = task.runs.pop(run)
-        self.machines.release(live.pool, run)
+            task.forget(live, when, self.conditions.exchange)
+        del task.runs[live.run]
+        self.machines.release(live.pool, live.run)
         self.go_on(task, when, outcome)
 
     def go_on(self, task: Task, when: float, outcome: RunOutcome) -> None:
@@ -318,12 +321,14 @@ class Replay:
 
     def _run_gone(self, event: RunEnded) -> None:
         """The control plane gave a run up (its site is lost): here it is over as well."""
-        if self.live(int(event.job), event.run) is not None:
-            self._leave(event.at, int(event.job), event.run, event.outcome)
+        if (found := self.live(event.job, event.run)) is not None:
+            self._leave(event.at, *found, event.outcome)
 
-    def live(self, row: int, run: str) -> Live | None:
-        task = self.tasks.get(row)
-        return task.runs.get(run) if task is not None else None
+    def live(self, job: str, run: str) -> tuple[Task, Live] | None:
+        """The run, if it goes on, and what it is a part of."""
+        task = self.tasks.get(job)
+        live = task.runs.get(run) if task is not None else None
+        return None if task is None or live is None else (task, live)
 
     # Measuring
 

@@ -6,6 +6,7 @@ import math
 import re
 from functools import cached_property
 
+import numpy as np
 from pydantic import ValidationError
 
 from skep.control.service import Control
@@ -14,6 +15,7 @@ from skep.errors import SkepError
 from skep.files.problems import input_error
 from skep.files.workload import workload_of
 from skep.model.job import ChipRequest, Elastic, Job, Span
+from skep.model.snapshot import Floats, Ints
 from skep.model.workload import Workload
 from skep.scheduler.check import admissible
 from skep.sim.conditions import Checkpoints
@@ -36,25 +38,28 @@ class Requests:
         self._saving = saving.every if saving is not None else None
         self._known: dict[Key, tuple[Job, str]] = {}
         self._verdicts: dict[Key, str] = {}
-        self._worth: dict[tuple[int, int, str], float] = {}
+        self._worth: dict[tuple[tuple[int, int], str], float] = {}
         self._queues = {queue.name for queue in control.policy.queues}
         self._alone = control.policy.queues[0].name if len(self._queues) == 1 else ""
 
     @cached_property
-    def _columns(self) -> tuple[list[float], ...]:
+    def _columns(self) -> tuple[list[float | None], ...]:
+        """What tells the jobs apart: columns in which they are not all alike."""
         t = self._trace
-        return tuple(
-            column.tolist()
-            for column in (
-                t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.estimate,
-                t.deadline, t.app, t.model,
-            )
+        columns: tuple[Ints | Floats, ...] = (
+            t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.estimate, t.deadline,
+            t.app, t.model,
         )  # fmt: skip
+        return tuple(_hashable(c) for c in columns if not _alike(c))
+
+    @cached_property
+    def _kinds(self) -> list[tuple[int, int]]:
+        """Per job: row of its kind and of its model."""
+        return list(zip(self._trace.kind.tolist(), self._trace.model.tolist(), strict=True))
 
     def of(self, row: int) -> tuple[Job, str]:
         """The specification of a row of the trace, and "" or why it is refused."""
-        # nan is not equal to itself: as a key it would never be found again.
-        key = tuple(None if c[row] != c[row] else c[row] for c in self._columns)
+        key = tuple([column[row] for column in self._columns])
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _KEPT:
@@ -72,14 +77,15 @@ class Requests:
         By the planner's rates for the job's model, which are what the scheduler compares kinds by;
         1 where the trace names no kind, or where one of the speeds is not known.
         """
-        key = int(self._trace.kind[row]), int(self._trace.model[row]), kind
-        if key not in self._worth:
-            named = self._trace.kinds[key[0]].split("|")[0]
+        key = self._kinds[row], kind
+        known = self._worth.get(key)
+        if known is None:
+            named = self._trace.kinds[key[0][0]].split("|")[0]
             world = self._control.world
             rates = dict(world.rates.of(self.of(row)[0])) or world.topology.speeds
             ours, theirs = rates.get(kind, 0.0), rates.get(named, 0.0)
-            self._worth[key] = ours / theirs if ours > 0 and theirs > 0 else 1.0
-        return self._worth[key]
+            known = self._worth[key] = ours / theirs if ours > 0 and theirs > 0 else 1.0
+        return known
 
     def _made(self, row: int) -> tuple[Job, str]:
         try:
@@ -130,3 +136,14 @@ class Requests:
 def _name(app: str) -> str:
     """A job's name of what a trace calls it: letters, digits, and . _ - inside."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", app)[:64].strip("._-") or "traced"
+
+
+def _alike(column: Ints | Floats) -> bool:
+    return bool((column == column[0]).all() or np.isnan(column).all())
+
+
+def _hashable(column: Ints | Floats) -> list[float | None]:
+    """Its values; None for nan, which is not equal to itself: no key with it is ever found again."""
+    if np.isnan(column).any():
+        return [None if value != value else value for value in column.tolist()]
+    return list(column.tolist())

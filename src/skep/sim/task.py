@@ -33,6 +33,7 @@ class Task:
     """
 
     row: int
+    job: str
     need: float
     chips: int
     done: float = 0.0
@@ -47,6 +48,10 @@ class Task:
         """Bring ``done`` to ``now``."""
         self.done = min(self.need, self.done + (now - self.since) * self.speed)
         self.since = now
+
+    def holds(self, live: Live) -> bool:
+        """Whether the run goes on: neither it nor the job has ended."""
+        return self.runs.get(live.run) is live
 
     def turn(self, saving: Checkpoints | None) -> float:
         """Set the speed from the runs that work; answers the s until all is done (inf: never)."""
