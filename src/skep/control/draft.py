@@ -46,7 +46,7 @@ class Draft:
         if not self.events:
             return
         known = self._world.jobs
-        expect = {job: known[job].version if job in known else 0 for job in self._jobs}
+        expect = {job: was.version if (was := known.get(job)) else 0 for job in self._jobs}
         logged = store.append(
             self.events, jobs=self._jobs.values(), sites=self._sites.values(), expect=expect
         )

@@ -140,14 +140,13 @@ class Room:
     def _not_in_blocks(self, share: Share, gone: list[RunState]) -> str:
         """Whether the blocks that the share names have its chips free."""
         key = share.site, share.pool
-        first = int(self._world.topology.first_block[self._world.topology.pool_row[key]])
         back: dict[int, int] = {}
         for run in gone:
             if (run.share.site, run.share.pool) == key:
                 for block, chips in run.share.in_blocks:
                     back[block] = back.get(block, 0) + chips
         for block, chips in share.in_blocks:
-            free = int(self._world.block_free[first + block]) + back.get(block, 0)
+            free = self._world.free_in(*key, block) + back.get(block, 0)
             free -= self._in_blocks[share.site, share.pool, block]
             if chips > free:
                 return f"block {block} at {share.site} has {free} free, {chips} were given"
@@ -158,8 +157,11 @@ class Room:
         cap = float(self._world.topology.cap[self._world.topology.row[site]])
         if math.isinf(cap):
             return ""
-        drawn = self._world.drawn_at(site) + self._power[site] + self._kept_power(site, job.id)
-        drawn += share.power - sum(r.share.power for r in gone if r.share.site == site)
+        drawn = self._world.drawn_at(site) + self._power[site] + share.power
+        if self._kept:
+            drawn += self._kept_power(site, job.id)
+        if gone:
+            drawn -= sum(r.share.power for r in gone if r.share.site == site)
         most = cap * (1.0 - self._policy.power_margin)
         return (
             ""

@@ -27,6 +27,8 @@ from skep.scheduler.line import Line
 
 # A site that failed a job is avoided for so long: afterwards its cause may be gone.
 AVOID_SECONDS = 600.0
+Known = dict[tuple[int, float], tuple[int, Shape]]
+"""Priority and shape of jobs of one specification (its id) and length, within one snapshot."""
 
 
 def take_snapshot(
@@ -70,10 +72,11 @@ def _line(world: World, policy: Policy, now: float) -> Line:
     for job in world.alike.next():
         if job in world.line.row and _another_length(world, world.line, job):
             world.unlined[job] = None
+    known: Known = {}
     # Also those for which time alone changes something: sites to avoid, chips that are kept.
     for job in {**world.unlined, **dict.fromkeys(world.avoiding), **world.claims}:
         if job in world.waiting:
-            _put(world.line, world, policy, world.jobs[job], now)
+            _put(world.line, world, policy, world.jobs[job], now, known)
     world.unlined.clear()
     return world.line
 
@@ -84,22 +87,24 @@ def _another_length(world: World, line: Line, job: str) -> bool:
     return rounded(world.length(world.jobs[job])) != known
 
 
-def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) -> None:
+def _put(line: Line, world: World, policy: Policy, job: JobState, now: float, known: Known) -> None:
     """Bring the line up to a job that waits."""
-    queue = policy.queue(job.spec.queue)
+    key = id(job.spec), world.length(job)
+    if key not in known:
+        known[key] = _priority(policy, job), _shape(world, job, key[1])
+    priority, shape = known[key]
     avoid = _avoided(job, now) if job.runs else frozenset()
     if avoid:
         world.avoiding.add(job.id)
     else:
         world.avoiding.discard(job.id)
-    rates = world.rates.of(job.spec)
     by_level = policy.order == "attained" and bool(job.runs)
     line.put(
         Waiting(
             job=job.id,
             version=job.version,
             shape=0,
-            priority=policy.priority_of(job.spec.priority) + (queue.priority if queue else 0),
+            priority=priority,
             submitted_at=job.submitted_at,
             not_before=job.not_before,
             user=job.user,
@@ -109,10 +114,19 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float) ->
             start_by=job.submitted_at + (job.spec.defer or 0.0),
             evicted=job.evicted,
             claim=job.claim if job.claim is not None and job.claim.until > now else None,
-            level=level(policy, had_by(job, now, world.worth, rates)) if by_level else 0,
+            level=level(policy, had_by(job, now, world.worth, shape.rates)) if by_level else 0,
         ),
-        Shape.of(job.spec, rounded(world.length(job)), rates),
+        shape,
     )
+
+
+def _priority(policy: Policy, job: JobState) -> int:
+    queue = policy.queue(job.spec.queue)
+    return policy.priority_of(job.spec.priority) + (queue.priority if queue else 0)
+
+
+def _shape(world: World, job: JobState, length: float) -> Shape:
+    return Shape.of(job.spec, rounded(length), world.rates.of(job.spec))
 
 
 def _latest_start(job: JobState) -> float:

@@ -61,7 +61,9 @@ class Usage:
         total.absent += amount * math.exp(-self._rate * (total.at - since))
 
     def _sum(self, queue: str, at: float) -> _Sum:
-        total = self._sums.setdefault(queue, _Sum(at))
+        total = self._sums.get(queue)
+        if total is None:
+            total = self._sums[queue] = _Sum(at)
         if at > total.at:
             total.move(at, self._rate)
         return total

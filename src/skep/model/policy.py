@@ -122,7 +122,10 @@ class Policy(Spec):
 
     def queue(self, name: str) -> Queue | None:
         """The queue of that name, or None."""
-        return next((q for q in self.queues if q.name == name), None)
+        for queue in self.queues:
+            if queue.name == name:
+                return queue
+        return None
 
     def priority_of(self, written: int | str) -> int:
         """A job's own priority: the number, or that of the class; 0 for a class not there."""

@@ -32,6 +32,8 @@ LEAST, MOST = 0.02, 3.0
 GROWTH = 1.5
 # So many of the newest ended jobs count at all: as many as a control plane reads when it starts.
 REMEMBERED = 1000
+# So many answers are kept until the next job ends.
+ANSWERS = 50_000
 
 Key = tuple[str, ...]
 Sign = tuple[float | None, ...]
@@ -60,7 +62,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Alike:
-    """What jobs that are alike took, oldest first: of all the times (s), of some over their word."""
+    """What jobs that are alike took (s), and that over their word if they had one; oldest first."""
 
     times: deque[float] = field(default_factory=deque)
     ratios: deque[float] = field(default_factory=deque)
@@ -95,6 +97,10 @@ class History:
 
     _jobs: deque[tuple[tuple[Key, ...], float | None]] = field(default_factory=deque)
     _alike: dict[Key, _Alike] = field(default_factory=dict)
+    # What was answered since the last change; with the specification, so that its id stays its own.
+    _seconds: dict[tuple[int, str, float], tuple[float, Job]] = field(
+        default_factory=dict, compare=False
+    )
 
     @classmethod
     def of(cls, jobs: Iterable[JobState]) -> History:
@@ -113,6 +119,7 @@ class History:
         said = word(job.spec)
         keys, ratio = keys_of(job.spec, job.user), taken / said if said else None
         self._jobs.append((keys, ratio))
+        self._seconds.clear()
         for key in keys:
             alike = self._alike.get(key)
             if alike is None:
@@ -134,8 +141,14 @@ class History:
         return Estimate(*self._found(spec, user, assumed))
 
     def seconds(self, spec: Job, user: str, assumed: float) -> float:
-        """``expected`` without its reason."""
-        return self._found(spec, user, assumed)[0]
+        """``expected`` without its reason; looked up once for jobs of one specification."""
+        key = id(spec), user, assumed
+        known = self._seconds.get(key)
+        if known is None:
+            if len(self._seconds) >= ANSWERS:
+                self._seconds.clear()
+            known = self._seconds[key] = self._found(spec, user, assumed)[0], spec
+        return known[0]
 
     def _found(self, spec: Job, user: str, assumed: float) -> Found:
         said = word(spec)
@@ -160,7 +173,7 @@ class History:
         """
         said, keys = word(spec) is not None, keys_of(spec, user)
         known = (self._alike.get(key) for key in keys)
-        found = (alike and alike.middle(said=said) for alike in known)
+        found = (alike.middle(said=said) if alike is not None else None for alike in known)
         return (*keys[0], str(said)), tuple(None if m is None else rounded(m) for m in found)
 
 

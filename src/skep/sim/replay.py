@@ -321,7 +321,7 @@ class Replay:
 
     def _run_gone(self, event: RunEnded) -> None:
         """The control plane gave a run up (its site is lost): here it is over as well."""
-        if (found := self.live(event.job, event.run)) is not None:
+        if event.outcome == "lost" and (found := self.live(event.job, event.run)) is not None:
             self._leave(event.at, *found, event.outcome)
 
     def live(self, job: str, run: str) -> tuple[Task, Live] | None:

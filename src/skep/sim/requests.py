@@ -143,7 +143,7 @@ def _alike(column: Ints | Floats) -> bool:
 
 
 def _hashable(column: Ints | Floats) -> list[float | None]:
-    """Its values; None for nan, which is not equal to itself: no key with it is ever found again."""
+    """Its values; None for nan, which is not equal to itself and so is never found as a key."""
     if np.isnan(column).any():
         return [None if value != value else value for value in column.tolist()]
     return list(column.tolist())
