@@ -105,3 +105,20 @@ def test_a_trace_is_shown_and_converted(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["trace", "convert", str(TRACE / "jobs.swf"), str(out)]) == 0
     assert len(out.read_text().splitlines()) == 601
     assert main(["trace", "convert", str(TRACE / "jobs.swf"), str(tmp_path / "b.xls")]) == 2
+
+
+def test_a_policy_that_refuses_all_is_not_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = tmp_path / "nobody.yaml"
+    nobody.write_text("queues: [{name: others}, {name: few}]\n")
+    page, figures = tmp_path / "a.html", tmp_path / "a.json"
+    files = ["--report", str(page), "--json", str(figures)]
+    for policies in (["--policy", str(nobody), *QUEUES], ["--policy", str(nobody)]):
+        assert main([*ASKED, *policies, "--jobs", "40", *files]) == 0
+        assert "40 refused" in capsys.readouterr().out
+        told = json.loads(figures.read_text())["policies"][0]["summary"]
+        assert told["jobs refused"]["mean"] == 40
+        for name in ("mean wait", "goodput", "fairness over queues (Jain)"):
+            assert told[name]["mean"] is None
+        assert "nan" not in page.read_text()

@@ -202,16 +202,20 @@ def _heading(found: Study) -> str:
     seeds = len(found.outcomes[0].runs)
     left = f"; {found.trace.left_out:,} records were no jobs" if found.trace.left_out else ""
     many = f", {seeds} seeds" if seeds > 1 else ""
-    refused = found.outcomes[0].runs[0].refused
-    told = f"; {refused:,} refused: {_refusal(found)}" if refused else ""
     return (
         f"{found.trace.name}: {len(found.trace):,} jobs on {found.chips:,} chips at "
-        f"{len(found.topology.names):,} sites{many}{left}{told}"
+        f"{len(found.topology.names):,} sites{many}{left}{_refusals(found)}"
     )
 
 
-def _refusal(found: Study) -> str:
-    return next(iter(found.outcomes[0].record.refused.values()))
+def _refusals(found: Study) -> str:
+    """How many jobs each policy refuses, and the first one's reason."""
+    told = ""
+    for outcome in found.outcomes:
+        if refused := outcome.runs[0].refused:
+            whose = f" by {outcome.policy}" if len(found.outcomes) > 1 else ""
+            told += f"; {refused:,} refused{whose}: {next(iter(outcome.record.refused.values()))}"
+    return told
 
 
 def _table(found: Study) -> Table:

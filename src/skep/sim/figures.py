@@ -52,7 +52,7 @@ class Figures:
     refused: int
     unended: int
     simulated: float
-    wait: Spread
+    wait: Spread  # nan in these three where no job started or ended
     slowdown: Spread  # bounded, see TAU
     completion: Spread
     by_size: tuple[Group, ...]
@@ -107,7 +107,7 @@ def figures(replay: Replay, policy: str, seed: int, cpu: float) -> Figures:
         utilisation_arriving=_ratio(
             float(held[arriving].sum()), chips * float(line.seconds[arriving].sum())
         ),
-        goodput=_ratio(useful, float(held.sum())),
+        goodput=_ratio(useful, float(held.sum())) if held.any() else math.nan,
         fragmentation=fragmentation(line),
         partly_held=_weighted(line.broken_up, line.seconds)
         if replay.machines.by_node
@@ -117,7 +117,7 @@ def figures(replay: Replay, policy: str, seed: int, cpu: float) -> Figures:
         preemptions=int(record.preempted.sum()),
         restarts=int(np.maximum(record.attempts - 1, 0).sum()),
         work_lost=float(record.lost.sum()) / HOUR,
-        fairness=jain([_served(g) for g in groups.by_queue() if g.jobs]),
+        fairness=groups.fairness(),
         faults=dict(record.faults),
         events=record.events.total(),
         cycles=replay.steps,
@@ -145,6 +145,11 @@ class _Groups:
     def by_queue(self) -> tuple[Group, ...]:
         names = self._trace.queues
         return tuple(self._group(name, self._trace.queue == row) for row, name in enumerate(names))
+
+    def fairness(self) -> float:
+        """Over the queues that had jobs; nan where no job ended."""
+        served = [_served(group) for group in self.by_queue() if group.jobs]
+        return jain(served) if any(served) else math.nan
 
     def _group(self, name: str, rows: Bools) -> Group:
         kept = rows & self._done
@@ -182,7 +187,7 @@ def jain(values: Sequence[float]) -> float:
 
 def _spread(values: Floats) -> Spread:
     if not len(values):
-        return Spread(0.0, 0.0, 0.0, 0.0, 0.0)
+        return _UNKNOWN
     median, p95, p99 = (float(v) for v in np.percentile(values, (50, 95, 99)))
     return Spread(float(values.mean()), median, p95, p99, float(values.max()))
 
@@ -252,6 +257,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("free chips in partly held nodes", "%", -1, lambda f: f.partly_held),
     Metric("fairness over queues (Jain)", "x", 1, lambda f: f.fairness),
     Metric("jobs waiting at once, most", "n", -1, lambda f: float(f.longest_queue)),
+    Metric("jobs refused", "n", -1, lambda f: float(f.refused)),
+    Metric("jobs failed or not ended", "n", -1, lambda f: float(f.failed + f.unended)),
     Metric("preemptions", "n", 0, lambda f: float(f.preemptions)),
     Metric("starts after the first", "n", 0, lambda f: float(f.restarts)),
     Metric("work done again, chip-hours", "n", -1, lambda f: f.work_lost),

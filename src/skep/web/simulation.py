@@ -109,10 +109,14 @@ def tiles(study: Study) -> list[Tile]:
     return [
         Tile("mean wait", _took(run.wait.mean), f"median {_took(run.wait.median)}"),
         Tile("95 % waited at most", _took(run.wait.p95), f"99 %: {_took(run.wait.p99)}"),
-        Tile("mean bounded slowdown", f"{run.slowdown.mean:,.2f}", f"p95 {run.slowdown.p95:,.2f}"),
+        Tile(
+            "mean bounded slowdown",
+            amount(run.slowdown.mean, "x"),
+            f"p95 {amount(run.slowdown.p95, 'x')}",
+        ),
         Tile("mean completion", _took(run.completion.mean), f"p95 {_took(run.completion.p95)}"),
         Tile("chips in use", f"{run.utilisation_arriving:.1%}", "while jobs come"),
-        Tile("goodput", f"{run.goodput:.1%}", lost),
+        Tile("goodput", amount(run.goodput, "%"), lost),
     ]
 
 
@@ -124,7 +128,7 @@ def _compared(study: Study) -> list[Tile]:
     for metric in (m for name in wanted for m in METRICS if m.name == name):
         best = min(
             study.outcomes,
-            key=lambda o, m=metric: -m.better * _known(o.estimate(m.of).mean),  # type: ignore[misc]
+            key=lambda o, m=metric: _rank(o.estimate(m.of).mean, m.better),  # type: ignore[misc]
         )
         value = amount(best.estimate(metric.of).mean, metric.unit)
         first = study.outcomes[0]
@@ -137,8 +141,9 @@ def _compared(study: Study) -> list[Tile]:
     return made
 
 
-def _known(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _rank(value: float, better: int) -> float:
+    """Least for the best; a policy under which nothing ran is never the best."""
+    return math.inf if math.isnan(value) else -better * value
 
 
 def lines(study: Study) -> list[Line]:
