@@ -9,11 +9,12 @@ import hypothesis.strategies as st
 import numpy as np
 
 from skep.model.job import Elastic, Job, Span
-from skep.model.policy import Maintenance, Policy, Queue
+from skep.model.policy import Maintenance, Order, Policy, Queue
 from skep.model.snapshot import Held, HeldShare, Holder, Snapshot
 from skep.scheduler.blocks import packed
 from tests.worlds import NAMES, NOW, worlds
 
+ORDERS: tuple[Order, ...] = ("age", "age", "shortest", "attained")
 LENGTHS = (60.0, 600.0, 3600.0, np.inf)
 
 
@@ -59,6 +60,7 @@ def holders(draw: st.DrawFn, snapshot: Snapshot) -> tuple[list[Holder], Snapshot
                         ),
                     ),
                     loose=draw(st.sampled_from([True, True, True, False])),
+                    had=draw(st.sampled_from([0.0, 3500.0, 9000.0])),
                 )
             )
     running = tuple(columns(found, row) for row in range(len(pools.kind)))
@@ -102,7 +104,7 @@ def columns(found: list[Holder], row: int) -> Held:
         safe_until=column([-np.inf if free else np.inf for free in may]),
         worth=column([1.0] * len(mine)),
         spare=np.zeros(len(mine), dtype=np.int64),
-        had=column([0.0] * len(mine)),
+        had=column([h.had for h in mine]),
         holder=tuple(mine),
         lowest=min((h.priority for h in mine), default=np.inf),
     )
@@ -115,7 +117,12 @@ def lives(draw: st.DrawFn, most_jobs: int = 6) -> Snapshot:
     shapes = tuple(replace(s, length=draw(st.sampled_from(LENGTHS))) for s in lived.shapes)
     shapes = tuple(replace(s, rates=()) for s in shapes)
     waiting = tuple(
-        replace(w, evicted=draw(st.sampled_from([False, False, True]))) for w in lived.waiting
+        replace(
+            w,
+            evicted=draw(st.sampled_from([False, False, True])),
+            level=draw(st.sampled_from([0, 0, 0, 1])),
+        )
+        for w in lived.waiting
     )
     return replace(lived, shapes=shapes, waiting=waiting)
 
@@ -141,6 +148,8 @@ def policies(draw: st.DrawFn) -> Policy:
             Queue(name="batch", soft_chips=draw(st.sampled_from([None, 2]))),
         ),
         fair_share=draw(st.booleans()),
+        order=draw(st.sampled_from(ORDERS)),
+        levels=(1.0, 4.0),
         backfill=draw(st.sampled_from(["easy", "easy", "conservative", "none"])),
         preemption=draw(st.booleans()),
         maintenance=draw(windows()),

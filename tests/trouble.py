@@ -227,6 +227,8 @@ def policies(draw: st.DrawFn, names: tuple[str, ...]) -> Policy:
         ),
         gang_hold=40.0,
         retry_delay=1.0,
+        order=draw(st.sampled_from(["age", "shortest", "attained"])),
+        levels=(0.001, 0.01),  # 3.6 and 36 chip-seconds
         backfill=draw(st.sampled_from(["easy", "easy", "conservative", "none"])),
         preemption=draw(st.sampled_from([True, True, False])),
         migration=draw(st.booleans()),

@@ -32,7 +32,7 @@ class Story:
     line: Line = field(init=False)
 
     def __post_init__(self) -> None:
-        self.line = Line(self.policy.patience)
+        self.line = Line(self.policy.patience, self.policy.order)
         for job in self.jobs.values():
             self.line.put(job, self.shapes[job.shape])
 

@@ -162,6 +162,12 @@ def check_preemption(snapshot: Snapshot, policy: Policy, found: Preemption) -> N
         if victim.cause == "priority":
             assert policy.preemption
             assert holder.priority < owner.priority
+        elif victim.cause == "attained":
+            assert policy.preemption
+            assert policy.order == "attained"
+            assert holder.priority == owner.priority
+            had = holder.had + (NOW - holder.began) * holder.chips
+            assert sum(3600.0 * bound <= had for bound in policy.levels) > owner.level
         else:
             theirs, ours = policy.queue(holder.spec.queue), policy.queue(queue)
             assert theirs is not None
