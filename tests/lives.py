@@ -103,11 +103,18 @@ def columns(found: list[Holder], row: int) -> Held:
         every=column([h.spec.checkpoint_every or 0.0 for h in mine]),
         safe_until=column([-np.inf if free else np.inf for free in may]),
         worth=column([1.0] * len(mine)),
-        spare=np.zeros(len(mine), dtype=np.int64),
+        spare=np.array([2 * could_do_with_less(h) for h in mine], dtype=np.int64),
         had=column([h.had for h in mine]),
         holder=tuple(mine),
         lowest=min((h.priority for h in mine), default=np.inf),
+        lowest_spare=min((h.priority for h in mine if could_do_with_less(h)), default=np.inf),
     )
+
+
+def could_do_with_less(holder: Holder) -> bool:
+    elastic = holder.spec.elastic
+    may = holder.loose and holder.spec.preemptible
+    return may and elastic is not None and holder.chips > elastic.min
 
 
 @st.composite

@@ -18,7 +18,7 @@ from skep.model.policy import Policy, Queue
 from skep.model.snapshot import HeldShare, Holder, Plan, Preemption, Reservation, Snapshot
 from skep.scheduler import schedule
 from skep.scheduler.timeline import Timeline
-from tests.lives import columns, lives, policies
+from tests.lives import columns, could_do_with_less, lives, policies
 from tests.worlds import NOW
 
 Pool = tuple[str, int]
@@ -162,6 +162,11 @@ def check_preemption(snapshot: Snapshot, policy: Policy, found: Preemption) -> N
         if victim.cause == "priority":
             assert policy.preemption
             assert holder.priority < owner.priority
+        elif victim.cause == "elastic":
+            assert could_do_with_less(holder)
+            assert holder.priority <= owner.priority
+            (share,) = found.shares
+            assert holder.shares[0].row in rows_of(snapshot, share)
         elif victim.cause == "attained":
             assert policy.preemption
             assert policy.order == "attained"
@@ -183,6 +188,12 @@ def check_preemption(snapshot: Snapshot, policy: Policy, found: Preemption) -> N
     for left_out in found.victims:
         others = [v.job for v in found.victims if v is not left_out]
         assert not enough(snapshot, policy, found, others), left_out
+
+
+def rows_of(snapshot: Snapshot, share: Share) -> list[int]:
+    """The row of the pool that the share lies in."""
+    pools, site = snapshot.pools, snapshot.sites.names.index(share.site)
+    return np.flatnonzero((pools.site == site) & (pools.index == share.pool)).tolist()
 
 
 def held_of(snapshot: Snapshot, queue: str) -> float:

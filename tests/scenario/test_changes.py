@@ -149,3 +149,26 @@ jobs:
     assert [[g.share.chips for g in e.runs] for e in placed] == [[5], [8]]
     assert twin.control is not None
     assert twin.control.world.jobs[move.job].phase == "succeeded"
+
+
+def test_an_elastic_job_at_one_site_makes_do_with_fewer_chips_for_one_that_waits(
+    tmp_path: Path,
+) -> None:
+    twin, log = played(
+        tmp_path,
+        """
+jobs:
+  - at: 0s
+    duration: 6h
+    job: {name: elastic, run: work, chips: h100-sxm, elastic: {min: 2, max: 8}, duration: 6h,
+          checkpoint_every: 10m}
+  - {at: 1h, duration: 2h, job: {name: waits, run: work, chips: "h100-sxm:5", duration: 2h}}
+""",
+    )
+    (stopped,) = [e for e in log if isinstance(e, Preempted)]
+    assert (stopped.job.startswith("elastic"), stopped.cause) == (True, "elastic")
+    placed = [e for e in log if isinstance(e, Placed)]
+    assert [[g.share.chips for g in e.runs] for e in placed] == [[8], [5], [3], [8]]
+    assert twin.control is not None
+    jobs = twin.control.world.jobs.values()
+    assert all(job.phase == "succeeded" for job in jobs)

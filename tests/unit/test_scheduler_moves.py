@@ -11,7 +11,7 @@ from skep.model.job import ChipRequest, Elastic, Job, Span
 from skep.model.policy import Policy
 from skep.model.snapshot import EMPTY, Forecast, Held, HeldShare, Holder, Plan, Snapshot
 from skep.scheduler import schedule
-from tests.builders import job, pool, site, world
+from tests.builders import JobRow, job, pool, site, world
 
 NOW = 3_600_000.0
 HOUR = 3600.0
@@ -220,3 +220,33 @@ def test_an_elastic_job_takes_idle_chips_where_it_is_one_by_one() -> None:
 )
 def test_else_it_stays_as_it_is(snapshot: Snapshot) -> None:
     assert schedule(snapshot, Policy(), NOW).migrations == ()
+
+
+def wish(chips: int, **more: object) -> JobRow:
+    return job([ChipRequest(kind="a100", count=chips)], **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asks", "spec", "stops"),
+    [
+        (wish(4, shape={"length": HOUR}), {}, True),
+        (wish(4, shape={"length": HOUR}, priority=-1), {}, False),
+        (wish(4, shape={"length": 60.0}), {}, False),  # it would do less than is lost
+        (wish(7, shape={"length": HOUR}), {}, False),  # too little would be left
+        (wish(4, shape={"length": HOUR}), {"preemptible": False}, False),
+        (wish(4, shape={"length": HOUR}), {"elastic": Elastic(min=8, max=8)}, False),
+    ],
+)
+def test_an_elastic_job_starts_anew_with_fewer_chips_for_one_that_waits(
+    asks: JobRow, spec: dict[str, object], stops: bool
+) -> None:
+    (held,) = spread(8, spec=ELASTIC.model_copy(update=spec))
+    spare = np.array([0 if "preemptible" in spec else 2])
+    held = replace(held, spare=spare, lowest_spare=0.0, every=np.full(1, 600.0))
+    snapshot = world(site("a", pool(8, "a100", free=0)), jobs=[asks])
+    plan = schedule(replace(snapshot, running=(held,)), Policy(), NOW)
+    assert bool(plan.preemptions) == stops
+    if stops:
+        (victim,) = plan.preemptions[0].victims
+        assert (victim.cause, victim.ranks) == ("elastic", ())
+        assert "starts anew with fewer chips, so that j1 can start" in victim.reason

@@ -50,8 +50,20 @@ def _may_give_way(
         return _may_return(world, policy, job, owner)
     if victim.cause == "attained":
         return _has_had_more(world, policy, job, owner)
+    if victim.cause == "elastic":
+        return _can_do_with_less(policy, job, owner)
     if victim.cause != "priority" or _rank(policy, job) >= _rank(policy, owner):
         return f"{job.id} is of no lower priority than {owner.id}"
+    return ""
+
+
+def _can_do_with_less(policy: Policy, job: JobState, owner: JobState) -> str:
+    """Whether the job has chips above the least that it needs, and is of no higher priority."""
+    elastic, live = job.spec.elastic, job.live()
+    if elastic is None or len(live) != 1 or live[0].share.chips <= elastic.min:
+        return f"{job.id} cannot do with less"
+    if _rank(policy, job) > _rank(policy, owner):
+        return f"{job.id} is of higher priority than {owner.id}"
     return ""
 
 

@@ -94,7 +94,7 @@ class _Pool:
         if self._frozen is None:
             arrays = {name: np.array(column) for name, column in self._columns.items()}
             lowest = float(arrays["priority"].min(initial=_MOST))
-            spare = arrays["priority"][arrays["spare"] == 1]
+            spare = arrays["priority"][arrays["spare"] > 0]
             self._frozen = Held(
                 **arrays,
                 holder=tuple(self._holder),
@@ -148,11 +148,14 @@ def _safe_until(holder: Holder) -> float:
 
 
 def _spare(holder: Holder, share: HeldShare) -> int:
-    """1 where an elastic job can do without the share."""
+    """1 where an elastic job can do without the share, 2 where with fewer chips of its only one."""
     elastic, span = holder.spec.elastic, holder.spec.span
-    if not holder.loose or elastic is None or len(holder.shares) <= span.min:
+    if not holder.loose or elastic is None:
         return 0
-    return int(len(holder.shares) > 1 and holder.chips - share.chips >= elastic.min)
+    if len(holder.shares) == 1:
+        return 2 if holder.spec.preemptible and holder.chips > elastic.min else 0
+    can = len(holder.shares) > span.min and holder.chips - share.chips >= elastic.min
+    return int(can)
 
 
 class Holding:

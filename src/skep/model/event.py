@@ -21,7 +21,9 @@ from skep.model.placement import Share
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 RunOutcome = Literal["succeeded", "failed", "stopped", "lost"]
-Cause = Literal["priority", "share", "window", "shrink", "migration", "drain", "attained"]
+Cause = Literal[
+    "priority", "share", "window", "shrink", "migration", "drain", "attained", "elastic"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -194,7 +194,8 @@ class Held:
     ``safe_until``: until then its job is not stopped for others (inf: never). ``worth`` is what the
     chips of its whole job are worth, in chips of the reference, over its own chips: so much is lost
     for each of them when the job is stopped. ``had``: see ``Holder``.
-    ``spare``: an elastic job can do without this run.
+    ``spare``: 1 where an elastic job can do without this run, 2 where it could do with fewer of its
+    chips, but has to start anew for that.
     """
 
     end: Floats
@@ -209,7 +210,7 @@ class Held:
     had: Floats
     holder: tuple[Holder, ...] = ()
     lowest: float = -np.inf  # priority of all
-    lowest_spare: float = np.inf  # of those that can do without their run
+    lowest_spare: float = np.inf  # of those that can do without their run, or with less
 
 
 _NONE, _NO_INTS = np.empty(0), np.empty(0, dtype=np.int64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skep.model.snapshot import Bools, Floats, Ints, Waiting
+from skep.model.snapshot import Bools, Floats, Holder, Ints, Waiting
 from skep.scheduler.ask import Ask
 from skep.scheduler.attained import levels
 from skep.scheduler.board import Board
@@ -23,7 +23,7 @@ class Candidates:
     """``rows`` of the herd, pool by pool, and the cost of a chip of each.
 
     Those of ``pools[n]`` are ``rows[at[n]:at[n + 1]]``; ``dear`` is the least cost of a chip in
-    each pool of the board.
+    each pool of the board. ``fewer`` are rows of elastic jobs that start anew with fewer chips.
     """
 
     herd: Herd
@@ -32,6 +32,7 @@ class Candidates:
     pools: Ints
     at: Ints
     dear: Floats
+    fewer: frozenset[int]
 
     def of(self, pool: int) -> slice:
         """Where the candidates of ``pool`` are in ``rows``."""
@@ -74,10 +75,12 @@ def candidates(
     gone: Collection[int],
     *,
     by_level: bool = True,
+    worthwhile: float = 0.0,
 ) -> Candidates | None:
     """Who may be stopped for ``job``, as it asks; None for nobody. ``gone``: rows that stop.
 
-    ``by_level``: also who has had more, where the policy's order is by that.
+    ``by_level``: also who has had more, where the policy's order is by that. ``worthwhile``: what
+    an elastic job may lose (chip-seconds of the reference) to start anew with fewer chips.
     """
     columns, now = board.columns(ask.kind), ledger.at
     lies = np.zeros(len(ledger.free), dtype=bool)
@@ -93,6 +96,8 @@ def candidates(
     can = can & lies[herd.pool]
     if debts := owed_to(board, ledger, ask):
         can[_owing(board, herd, debts, np.flatnonzero(lies), now)] = True
+    fewer = _fewer(ledger, herd, ask, job, worthwhile, lies[herd.pool] & ~can)
+    can[fewer] = True
     if gone:
         can[list(gone)] = False
     rows = np.flatnonzero(can)
@@ -102,7 +107,29 @@ def candidates(
     pools, at = np.unique(herd.pool[rows], return_index=True)
     dear = np.full(len(ledger.free), _NEVER)
     dear[pools] = np.minimum.reduceat(each, at)
-    return Candidates(herd, rows, each, pools, np.append(at, len(rows)), dear)
+    return Candidates(herd, rows, each, pools, np.append(at, len(rows)), dear, frozenset(fewer))
+
+
+def _fewer(
+    ledger: Ledger, herd: Herd, ask: Ask, job: Waiting, worthwhile: float, here: Bools
+) -> list[int]:
+    """Rows of elastic jobs that could start anew at once in what ``job`` would leave them."""
+    if ask.sites_max > 1 or ask.in_block or ask.worth or worthwhile <= 0.0:
+        return []
+    can = here & (herd.spare == 2) & (herd.priority <= job.priority)
+    rows = np.flatnonzero(can & (herd.safe_until <= ledger.at))
+    none = np.zeros(len(rows), dtype=bool)
+    cost = herd.each(rows, none, ledger.at) * herd.chips[rows]
+    left = ledger.free[herd.pool[rows]] + herd.chips[rows] - ask.least
+    some = rows[(cost <= worthwhile) & (left > 0)]
+    return [r for r in some.tolist() if left_to(ledger, herd.holder(r), ask) >= 0]
+
+
+def left_to(ledger: Ledger, holder: Holder, ask: Ask) -> int:
+    """Chips above the least that the elastic job needs, which ``ask`` would leave where it is."""
+    (share,), elastic = holder.shares, holder.spec.elastic
+    least = share.chips if elastic is None else elastic.min
+    return int(ledger.free[share.row]) + share.chips - ask.least - least
 
 
 def _owing(board: Board, herd: Herd, debts: Debts, pools: Ints, now: float) -> list[int]:

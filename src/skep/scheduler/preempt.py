@@ -26,12 +26,14 @@ from skep.scheduler.blocks import Parts
 from skep.scheduler.board import Board
 from skep.scheduler.candidates import Candidates, candidates, without
 from skep.scheduler.clique import Choice
+from skep.scheduler.fair import worth_in
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import allowed, count, in_chips, shares_of
 from skep.scheduler.prey import Herd, Loss, Runs, given, loss
 from skep.scheduler.room import one_pool_per_site, room
 from skep.scheduler.search import choose
 from skep.scheduler.timeline import Timeline
+from skep.scheduler.worth import Worth
 from skep.units import duration
 
 # s after the last grace for which chips are kept: reports take time, leases may have to run out.
@@ -68,6 +70,7 @@ class Hunt:
     found: list[Preemption] = field(default_factory=list)
     _gone: list[Holder] = field(default_factory=list)
     _herds: dict[str, Herd] = field(default_factory=dict)
+    _worth: Worth | None = None
     _least: float | None = None  # priority from which on something could be stopped
     # Who has waited too long has chips kept for it: from then on nobody who has had less takes
     # what comes free, or it would wait for ever.
@@ -129,7 +132,16 @@ class Hunt:
             return
         herd = self._herd(ask.kind)
         gone = self._gone_rows(herd)
-        found = candidates(self.board, self.ledger, herd, ask, job, gone, by_level=self.by_level)
+        found = candidates(
+            self.board,
+            self.ledger,
+            herd,
+            ask,
+            job,
+            gone,
+            by_level=self.by_level,
+            worthwhile=self._worthwhile(ask),
+        )
         if found is None:
             return
         fixed, looked_at = replace(ask, most=ask.least), 0
@@ -140,6 +152,13 @@ class Hunt:
             for way in self._at(fixed, choice, found, job, most):
                 yield way
                 most = min(most, way.cost)
+
+    def _worthwhile(self, ask: Ask) -> float:
+        """Chip-seconds that may be lost for ``ask`` by who only starts anew: half of its work."""
+        worth = self._worth = self._worth or worth_in(self.board.snapshot)
+        length = ask.length if np.isfinite(ask.length) else self.board.policy.assumed
+        each = min(worth.of(kind, ask.rates) for kind in ask.kind.split("+"))
+        return 0.5 * ask.least * each * length
 
     def _choices(self, ask: Ask, found: Candidates) -> list[tuple[float, Choice]]:
         """What could be had without the candidates, and what it costs at least; cheap ones first.
@@ -174,7 +193,7 @@ class Hunt:
     ) -> Iterator[Way]:
         if not ask.in_block:
             losses = self._losses(ask, choice, found, job, most)
-            if losses and not self._delays(ask, choice, losses):
+            if losses and self._leaves(ask, losses) and not self._delays(ask, choice, losses):
                 yield Way(ask, choice, losses)
             return
         columns, chips = self.board.columns(ask.kind), int(choice.chips[0])
@@ -191,6 +210,15 @@ class Hunt:
             losses = [] if some is None else self._lost(found, prey.rows[some].tolist(), job)
             if losses and not self._delays(ask, choice, losses):
                 yield Way(ask, choice, losses, ((block, chips),))
+
+    def _leaves(self, ask: Ask, losses: list[Loss]) -> bool:
+        """Whether elastic jobs that start anew with fewer chips find as many as they need."""
+        anew = [one for one in losses if one.cause == "elastic"]
+        if not anew:
+            return True
+        free = int(self.ledger.free[anew[0].shares[0].row]) - ask.least
+        needs = sum(e.min for one in anew if (e := one.holder.spec.elastic) is not None)
+        return free + sum(chips for one in losses for chips, _ in one.rows.values()) >= needs
 
     def _losses(
         self, ask: Ask, choice: Choice, found: Candidates, job: Waiting, most: float
@@ -217,14 +245,14 @@ class Hunt:
         return list(losses.values())
 
     def _lost(self, found: Candidates, rows: list[int], job: Waiting) -> list[Loss]:
-        def cause(holder: Holder) -> Cause:
-            return self._cause(holder, job)
-
-        each = (loss(found.herd, row, job, self.ledger.at, cause) for row in rows)
+        now, herd = self.ledger.at, found.herd
+        each = (loss(herd, row, job, now, self._cause(found, row, job)) for row in rows)
         return list({one.holder.job: one for one in each}.values())
 
-    def _cause(self, holder: Holder, job: Waiting) -> Cause:
-        policy, now = self.board.policy, self.ledger.at
+    def _cause(self, found: Candidates, row: int, job: Waiting) -> Cause:
+        if row in found.fewer:
+            return "elastic"
+        holder, policy, now = found.herd.holder(row), self.board.policy, self.ledger.at
         if policy.preemption and holder.priority < job.priority:
             return "priority"
         more = level(policy, had_by(holder, now)) > job.level
@@ -313,6 +341,8 @@ def _victim(lost: Loss, job: Waiting, now: float) -> Victim:
         what = f"gives {lost.shares[0].chips} spare chips back to {job.job}"
     elif lost.cause == "priority":
         what = f"stopped for {job.job} (priority {job.priority} above {holder.priority})"
+    elif lost.cause == "elastic":
+        what = f"starts anew with fewer chips, so that {job.job} can start"
     elif lost.cause == "attained":
         had = had_by(holder, now) / HOUR
         what = f"stopped for {job.job}, which has had less: this one {had:.1f} chip-hours"

@@ -7,7 +7,7 @@ costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import is_not
@@ -104,7 +104,7 @@ class Runs:
 
     @cached_property
     def lowest_spare(self) -> float:
-        """The lowest priority of those that can do without a run."""
+        """The lowest priority of those that can do without a run, or with less of it."""
         return min((held.lowest_spare for held in self.running), default=np.inf)
 
     def herd(self, columns: Columns) -> Herd:
@@ -186,8 +186,8 @@ class Loss:
     rows: dict[int, tuple[int, float]]
 
 
-def loss(herd: Herd, row: int, job: Waiting, now: float, cause: Callable[[Holder], Cause]) -> Loss:
-    """What stopping the run of ``row`` for ``job`` means; ``cause``: why one may be stopped."""
+def loss(herd: Herd, row: int, job: Waiting, now: float, cause: Cause) -> Loss:
+    """What stopping the run of ``row`` for ``job`` means; ``cause``: why it may be, as a whole."""
     holder, pool = herd.holder(row), int(herd.pool[row])
     if herd.spare[row] == 1 and holder.priority <= job.priority:
         mine = next(share for share in holder.shares if share.row == pool)
@@ -198,7 +198,7 @@ def loss(herd: Herd, row: int, job: Waiting, now: float, cause: Callable[[Holder
     for share in holder.shares:
         before = rows.get(share.row, (0, 0.0))
         rows[share.row] = (before[0] + share.chips, before[1] + share.watts)
-    return Loss(holder, holder.shares, cause(holder), cost, rows)
+    return Loss(holder, holder.shares, cause, cost, rows)
 
 
 def given(losses: Sequence[Loss], pool: int, after: float = -np.inf) -> tuple[int, float]:
