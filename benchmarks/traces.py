@@ -248,7 +248,20 @@ def pollux(folder: Path, quick: bool) -> list[Case]:
     site = Site(name="aws", engine="simulated", pools=pools)
     pool = Pool(name="pollux", sites=(site,), chips=_unknown("t4"))
     title = "Pollux, eight lists of 160 jobs, 64 T4"
-    return [Case("pollux", title, trace, pool, Policy(), everywhere)]
+    made = [Case("pollux", title, trace, pool, Policy(), everywhere)]
+    apart = tuple(
+        Site(
+            name=f"site-{row}",
+            engine="simulated",
+            pools=(NodePool(chip="t4", nodes=4, chips_per_node=4),),
+        )
+        for row in range(6)
+    )
+    some = trace.take(np.flatnonzero(trace.chips <= 16))
+    title = "Pollux, those of 16 chips or fewer, 96 T4 at six sites, each job at one"
+    pool = Pool(name="pollux-apart", sites=apart, chips=_unknown("t4"))
+    made.append(Case("pollux_apart", title, some, pool, Policy(), everywhere))
+    return made
 
 
 def gavel(folder: Path, quick: bool) -> list[Case]:

@@ -97,10 +97,10 @@ class Ledger:
 
     def free_for(self, length: float, pool_site: Ints) -> Ints:
         """Chips free per pool for ``length`` s from now on, beside what is promised."""
-        free = self.free
-        for promise in self.pressing(length):
+        free, pressing = self.free, self.pressing(length)
+        for promise in pressing:
             free = np.minimum(free, promise.free)
-        for pool in self._promised_in(length):
+        for pool in _in_blocks(pressing):
             here = limited(self.blocks.of(pool), self.most_of_blocks(pool, length))
             free[pool] = min(int(free[pool]), sum(here))
         shut = shut_sites(self.windows, len(self.headroom), self.at, self.at + length)
@@ -109,15 +109,11 @@ class Ledger:
     def largest_for(self, length: float) -> Ints:
         """The most chips free in one block per pool, for ``length`` s, beside what is promised."""
         largest = self.largest
-        for pool in self._promised_in(length):
+        for pool in _in_blocks(self.pressing(length)):
             here = limited(self.blocks.of(pool), self.most_of_blocks(pool, length))
             largest = largest.copy() if largest is self.largest else largest
             largest[pool] = min(int(largest[pool]), max(here, default=0))
         return largest
-
-    def _promised_in(self, length: float) -> set[int]:
-        """Pools of which some block is promised to somebody, within so many s."""
-        return {p.block.pool for p in self.pressing(length) if p.block is not None}
 
     def most_of_blocks(self, pool: int, length: float) -> dict[int, int]:
         """What may be taken of blocks that are promised to others, for ``length`` s."""
@@ -257,6 +253,11 @@ class Ledger:
             self.kept_power[site] = max(0.0, float(self.headroom[site]))
             self.headroom[site] = min(0.0, float(self.headroom[site]))
             self.touched.append(site)
+
+
+def _in_blocks(promises: list[Promise]) -> set[int]:
+    """Pools of which some block is promised to somebody."""
+    return {p.block.pool for p in promises if p.block is not None}
 
 
 def meter_power(pools: Pools, pue: Floats) -> Floats:

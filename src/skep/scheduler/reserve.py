@@ -19,7 +19,7 @@ from skep.scheduler.board import Board
 from skep.scheduler.clique import Choice
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import fit, shares_of
-from skep.scheduler.room import one_pool_per_site, room
+from skep.scheduler.room import ROUNDING, one_pool_per_site, room
 from skep.scheduler.timeline import Timeline
 
 # Times that are tried once sums say that there is enough: the first, then ever larger steps.
@@ -98,10 +98,19 @@ def still_there(timeline: Timeline, slot: Slot) -> bool:
         free = timeline.in_blocks(pool, slot.start)
         if free is None or free[slot.block] < int(slot.choice.chips[0]):
             return False
-    columns = timeline.board.columns(slot.ask.kind)
-    ask = replace(slot.ask, worth="") if slot.ask.worth else slot.ask
-    rooms = room(timeline.board, view, ask)
-    return bool((rooms[slot.choice.rows] >= slot.choice.chips).all()) and len(columns.rows) > 0
+    return _holds(timeline.board, view, slot.ask, slot.choice)
+
+
+def _holds(board: Board, view: Ledger, ask: Ask, choice: Choice) -> bool:
+    """Whether the rows of a choice that was found with ``room`` still have its chips and power."""
+    columns, rows = board.columns(ask.kind), choice.rows
+    if view.limits.at_sites(ask.queue, ask.kind):
+        rooms = room(board, view, replace(ask, worth="") if ask.worth else ask)
+        return bool((rooms[rows] >= choice.chips).all())
+    bears = (view.headroom[columns.site[rows]] + ROUNDING) / columns.divisor[rows]
+    open_ = board.gate(ask.queue, ask.kind).open[rows]
+    enough = (view.free[columns.rows[rows]] >= choice.chips) & (bears >= choice.chips) & open_
+    return bool(enough.all())
 
 
 def keep(timeline: Timeline, job: Waiting, slot: Slot) -> Reservation:
