@@ -101,13 +101,13 @@ def test_sites_that_are_not_sharded_alike_are_told_so_and_train_on(make):
     ), told
 
 
-def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks(make, tmp_path):
+def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks_and_of_fewer(make, tmp_path):
     sites = make("a", "b")
 
-    def start(seconds):
+    def start(seconds, ranks=2):
         for name in "ab":
             folder = {"SKEP_CHECKPOINT_DIR": str(tmp_path / f"ck-{name}")}
-            sites.start(name, seconds, env=folder, ranks=2, shard="all", optimizer="AdamW")
+            sites.start(name, seconds, env=folder, ranks=ranks, shard="all", optimizer="AdamW")
 
     start(120.0)
     written = [
@@ -123,7 +123,13 @@ def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks(make, tmp_path
             sites.kill(who)
     start(1.5)
     found = rails_agree(sites, 2)
-    assert found["a"][0]["start"][0] == found["b"][0]["start"][0] >= reached - 10 > 0
+    assert found["a"][0]["start"][0] == found["b"][0]["start"][0] >= reached / 3 > 0
     told = [line["text"] for line in sites.progress("b", "event")]
     assert any(text.startswith("resumed from the checkpoint") for text in told)
     assert not any("starts afresh" in text for text in told)
+    start(1.0, ranks=3)  # the shards are cut anew
+    again = rails_agree(sites, 3)
+    assert again["a"][0]["start"][0] >= found["a"][0]["round"] - 1
+    assert again["a"][0]["loss"] < 1.0
+    told = [line["text"] for line in sites.progress("b", "event")]
+    assert any(text.startswith("shards of 2 are cut for 3") for text in told)

@@ -91,7 +91,7 @@ def train(spec):
             "anchor": run.synchronised.tolist(),
             "digest": run.digest,
             "start": start,
-            "loss": float((wrapped(x).squeeze(1) - x.sum(1)).square().mean()),
+            "loss": float((wrapped(x).squeeze(1) - x.sum(1)).square().mean().detach()),
         }
     temporary = spec["out"] + ".tmp"
     Path(temporary).write_text(json.dumps(result))

@@ -63,6 +63,7 @@ class Between:
         self._others = (0.0, 0.0)  # bytes sent and received by the other ranks
         self._partly: dict[str, int] = {}  # sites that not all ranks are connected to, but how many
         self._partly_since = 0.0
+        self.started: set[str] = set()  # resumed with these, which are then all that there are
 
     def turn(self, mine: Word, trained: bool, now: float) -> Word:
         """On all ranks: agree, and apply new anchors where all are to. Returns the sum of the
@@ -85,6 +86,10 @@ class Between:
         """The ranks that exchange know the same sites and call their rounds at one time."""
         if word.linked:
             self.regroup(now)
+        exchange = self.exchange
+        if exchange is not None and self.started and self.started <= set(exchange.sites):
+            self.started = set()
+            exchange.only_these()  # whoever started them anew says who takes part
         if word.calls > self._followed:
             self._followed = int(word.calls)
             if self.exchange is not None and self.shards.rail:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from skep.train.codec import from_bytes, to_bytes
+from skep.train.layout import Place, places_from
 from skep.train.outer import OuterState, sealed
 from skep.train.parts import state_fields, state_from, state_payload
 from skep.train.shelf import Ranges, ranges_from
@@ -28,7 +29,8 @@ _SUM = 32
 class Checkpoint:
     """Outer state and tokens ahead of it by fragment, this site's own parameters, the state of its
     optimizer as bytes (empty: none), the samples in what is ahead, and ``stamp``, by which the
-    ranks of a site know the checkpoints that they made at one step."""
+    ranks of a site know the checkpoints that they made at one step. ``places``: where its values
+    lie in the whole model, None where that is not known."""
 
     states: tuple[OuterState, ...]
     parameters: torch.Tensor
@@ -36,6 +38,7 @@ class Checkpoint:
     optimizer: bytes
     used: Ranges = ()
     stamp: str = ""
+    places: tuple[Place, ...] | None = None
 
 
 def save(folder: str, checkpoint: Checkpoint) -> None:
@@ -65,6 +68,27 @@ def stamps(folder: str) -> list[str]:
     return found
 
 
+def read(folder: str, stamp: str) -> Checkpoint:
+    """The checkpoint with that stamp, of whatever length. Raises ``OSError`` or ``ValueError``."""
+    for name in NAMES:
+        with contextlib.suppress(FileNotFoundError):
+            found = _unpack((Path(folder) / name).read_bytes(), None)
+            if found.stamp == stamp:
+                return found
+    raise ValueError(f"none of {stamp} in {folder}")
+
+
+def bare(state: OuterState) -> OuterState:
+    """All but the vectors."""
+    return replace(state, anchor=torch.empty(0), momentum=torch.empty(0))
+
+
+def without_samples(made: Checkpoint) -> Checkpoint:
+    """The same for a rank that has no account of samples."""
+    states = tuple(replace(state, shelf=None) for state in made.states)
+    return replace(made, states=states, used=())
+
+
 def load(
     folder: str, lengths: Sequence[int], stamp: str | None = None
 ) -> tuple[Checkpoint | None, list[str]]:
@@ -77,7 +101,7 @@ def load(
     for name in NAMES:
         path = Path(folder) / name
         try:
-            found = _cut(_unpack(path.read_bytes(), sum(lengths)), lengths)
+            found = cut(_unpack(path.read_bytes(), sum(lengths)), lengths)
             if stamp in (None, found.stamp):
                 return found, complaints
         except FileNotFoundError:
@@ -93,6 +117,7 @@ def _pack(checkpoint: Checkpoint) -> bytes:
         "pending": list(checkpoint.pending),
         "used": list(checkpoint.used),
         "stamp": checkpoint.stamp,
+        "places": None if checkpoint.places is None else [p.fields() for p in checkpoint.places],
     }
     header = json.dumps(fields).encode()
     body = b"".join(
@@ -123,12 +148,12 @@ def _fields(body: memoryview) -> tuple[dict[str, Any], int]:
     return json.loads(bytes(body[4 : 4 + size])), 4 + size
 
 
-def _unpack(data: bytes, length: int) -> Checkpoint:
+def _unpack(data: bytes, expected: int | None) -> Checkpoint:
     body = _body(data)
     fields, start = _fields(body)
-    found = sum(int(state["length"]) for state in fields["states"])
-    if found != length:
-        raise ValueError(f"it has {found} parameters; this model has {length}")
+    found = length = sum(int(state["length"]) for state in fields["states"])
+    if expected not in (None, found):
+        raise ValueError(f"it has {found} parameters; this model has {expected}")
     states = []
     for state in fields["states"]:
         stop = start + (4 if state["still"] else 8) * int(state["length"])
@@ -138,10 +163,11 @@ def _unpack(data: bytes, length: int) -> Checkpoint:
     pending = tuple(int(count) for count in fields["pending"])
     optimizer = bytes(body[start + 4 * length :])
     used, stamp = ranges_from(fields["used"]), str(fields["stamp"])
-    return Checkpoint(tuple(states), parameters, pending, optimizer, used, stamp)
+    places = places_from(fields["places"])
+    return Checkpoint(tuple(states), parameters, pending, optimizer, used, stamp, places)
 
 
-def _cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:
+def cut(found: Checkpoint, lengths: Sequence[int]) -> Checkpoint:
     """``found`` in fragments of ``lengths``; tokens and rounds are then those of the least."""
     states = found.states
     if [state.anchor.numel() for state in states] == list(lengths):

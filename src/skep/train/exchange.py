@@ -248,6 +248,17 @@ class Exchange:
 
         self._soon(work)
 
+    def only_these(self) -> None:
+        """The sites that are connected now are all that there are: their majority counts."""
+        done = threading.Event()
+
+        def work(_: float) -> None:
+            self._rounds.only_these()
+            done.set()
+
+        self._soon(work)
+        done.wait(10.0)
+
     def wait(self, seconds: float) -> None:
         """Sleep until something has happened, or for ``seconds``."""
         self._news.wait(seconds)

@@ -187,6 +187,11 @@ class Fragments:
         for rounds in self.rounds:
             rounds.ended.add(member.seat_name)
 
+    def only_these(self) -> None:
+        """The sites that are connected now are all that there are."""
+        for rounds in self.rounds:
+            rounds.only_these()
+
     def announce(self, now: float) -> None:
         """Tell the peers at once how this site is doing."""
         self._beat(now)

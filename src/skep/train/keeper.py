@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,16 +13,21 @@ import torch
 from skep.train import checkpoint
 from skep.train.checkpoint import Checkpoint
 from skep.train.flat import held, is_sharded, sharded_as
-from skep.train.ranks import Ranks
 
 EVERY_S = 5.0
+SHARE = 0.02  # of the time that copying for checkpoints may take
 
 
-def optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
-    """The optimizer's state on this rank, serialised; empty when it cannot be."""
+def optimizer_state(optimizer: torch.optim.Optimizer) -> Any:
+    """A copy of the optimizer's state on this rank, in the memory of the host."""
+    return _here(optimizer.state_dict())
+
+
+def as_bytes(state: Any) -> bytes:
+    """Serialised; empty when it cannot be."""
     buffer = io.BytesIO()
     try:
-        torch.save(_here(optimizer.state_dict()), buffer)
+        torch.save(state, buffer)
     except Exception:  # a user's optimizer may hold anything: training goes on without this part
         return b""
     return buffer.getvalue()
@@ -40,10 +46,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, data: bytes) -> str:
 
 
 def _here(value: Any) -> Any:
-    """The same with this rank's shards instead of sharded tensors."""
+    """A copy with this rank's shards instead of sharded tensors."""
     if isinstance(value, dict):
         return {key: _here(item) for key, item in value.items()}
-    return held(value) if isinstance(value, torch.Tensor) and is_sharded(value) else value
+    if isinstance(value, list):
+        return [_here(item) for item in value]
+    return held(value).to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
 
 
 def _spread_out(optimizer: torch.optim.Optimizer) -> None:
@@ -62,19 +70,32 @@ class Keeper:
     def __init__(self, folder: str, tell: Callable[[str], None], now: float) -> None:
         self._folder, self._tell = folder, tell
         self._thread: threading.Thread | None = None
-        self._last = now
+        self._last, self._took = now, 0.0
 
     def due(self, now: float) -> bool:
+        """Not oftener than ``EVERY_S``, nor so often that copying takes more than its share."""
         busy = self._thread is not None and self._thread.is_alive()
-        return bool(self._folder) and not busy and now - self._last >= EVERY_S
+        pause = max(EVERY_S, self._took / SHARE)
+        return bool(self._folder) and not busy and now - self._last >= pause
 
-    def save(self, made: Checkpoint, now: float) -> None:
-        """Start to write; a failure is told, never raised."""
+    def save(
+        self,
+        made: Checkpoint,
+        optimizer: torch.optim.Optimizer,
+        began: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Copy the optimizer's state and start to write; a failure is told, never raised.
+
+        ``began``: when copying began, by ``clock``: training stands still until it is done.
+        """
         if not self._folder:
             return
         self.wait()
-        self._last = now
-        self._thread = threading.Thread(target=self._write, args=(made,), daemon=True)
+        inner = optimizer_state(optimizer)
+        self._last = clock()
+        self._took = self._last - began
+        self._thread = threading.Thread(target=self._write, args=(made, inner), daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -82,35 +103,8 @@ class Keeper:
         if self._thread is not None:
             self._thread.join()
 
-    def _write(self, made: Checkpoint) -> None:
+    def _write(self, made: Checkpoint, inner: Any) -> None:
         try:
-            checkpoint.save(self._folder, made)
+            checkpoint.save(self._folder, replace(made, optimizer=as_bytes(inner)))
         except OSError as error:
             self._tell(f"no checkpoint written to {self._folder}: {error.strerror}")
-
-    def load(self, lengths: Sequence[int], stamp: str | None = None) -> Checkpoint | None:
-        """The newest usable checkpoint, or that with ``stamp``; what is wrong is told."""
-        if not self._folder:
-            return None
-        found, complaints = checkpoint.load(self._folder, lengths, stamp)
-        for text in complaints:
-            self._tell(text)
-        return found
-
-    def load_alike(self, lengths: Sequence[int], ranks: Ranks) -> Checkpoint | None:
-        """On all ranks, of which several have checkpoints of their own: one made at one step.
-
-        None where not all have one.
-        """
-        mine = checkpoint.stamps(self._folder) if self._folder else None
-        told = [stamps for stamps in ranks.gathered(mine) if stamps is not None]
-        if not told:
-            return None
-        for stamp in told[0]:
-            if all(stamp in stamps for stamps in told):
-                found = self.load(lengths, stamp)
-                if all(ranks.gathered(found is not None or not self._folder)):
-                    return found
-        if any(told) and ranks.first:
-            self._tell("not resumed: the ranks have no whole checkpoint of one step")
-        return None

@@ -129,6 +129,11 @@ class Rounds(Standing):
         elif self._leads(now):
             self._lead_on(now)
 
+    def only_these(self) -> None:
+        """Most of the sites that are connected now are enough from here on."""
+        self.state = replace(self.state, members=tuple(self.seats()))
+        self.news = True
+
     # -- positions --------------------------------------------------------------------------
 
     def _leads(self, now: float) -> bool:

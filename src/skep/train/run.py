@@ -16,7 +16,7 @@ from skep.train.data import Samples, leasable, values_of
 from skep.train.exchange import Exchange
 from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.journal import Journal
-from skep.train.keeper import Keeper, optimizer_bytes, restore_optimizer
+from skep.train.keeper import Keeper, restore_optimizer
 from skep.train.member import Member, origin_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState, fresh
@@ -24,6 +24,7 @@ from skep.train.parts import Local
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
 from skep.train.report import line_of, rounds_of, stats_of
+from skep.train.resume import Resume, folder_of
 from skep.train.settings import Settings, for_rail
 from skep.train.shards import shards_of
 from skep.train.shelf import Want
@@ -48,19 +49,19 @@ class Run:
         self._optimizer, self._ranks = optimizer, ranks
         self._shards = shards = shards_of(model, ranks, chosen.sharded)
         self._alone, self._expected = chosen.alone, set(chosen.peers)
-        chosen = for_rail(chosen, shards.rail, shards.rails, ranks.broadcast_object(chosen.run))
+        chosen = for_rail(chosen, shards.rail, ranks.broadcast_object(chosen.run))
         self._settings, self._flat = chosen, shards.own
         self._journal = Journal(chosen, ranks.first)
         self._tell = self._journal.event
         self._meter = Meter(trace=self._journal.trace)
-        self._keeper = Keeper(
-            chosen.checkpoint_dir if shards.speaks else "", self._tell, time.monotonic()
-        )
+        self._base = chosen.checkpoint_dir
+        own = folder_of(self._base, shards.rail, shards.rails) if shards.speaks else ""
+        self._keeper = Keeper(own, self._tell, time.monotonic())
         self._exchange: Exchange | None = None
         count = chosen.fragments or fragments_for(self._flat.length)
         self._ranges = cuts(self._flat.length, count)
         self._replicas: Replicas | None = None
-        self._optimizer_state = b""
+        self._optimizer_state, self._resumed = b"", False
         self._chip = Chip(chosen.speed, shards.length)
         self._supply = Supply(self)
         self._samples = Samples(self._supply)
@@ -164,9 +165,7 @@ class Run:
 
     def __enter__(self) -> Run:
         lengths = [stop - start for start, stop in self._ranges]
-        alike = self._shards.rails > 1
-        keeper, ranks = self._keeper, self._ranks
-        found = keeper.load_alike(lengths, ranks) if alike else keeper.load(lengths)
+        found = Resume(self._base, self._ranks, self._shards, self._tell).find(lengths)
         if self._shards.speaks:
             self._begin(time.monotonic(), found)
         self._connect()
@@ -201,6 +200,7 @@ class Run:
             states, pending = found.states, found.pending
             self._flat.write(found.parameters)
             self._optimizer_state = found.optimizer
+            self._resumed = True
             self._tell(f"resumed from the checkpoint of round {rounds_of(states)}")
         who = (chosen.site, chosen.run)
         self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
@@ -217,6 +217,7 @@ class Run:
         """On all ranks: wait for the other sites, and take over where they are."""
         how = (self._ranks, self._shards, self._exchange, self._replicas, self._tell)
         self._between = Between(*how)
+        self._between.started = self._expected if self._resumed else set()
         missing, wait = None, self._settings.start_wait
         if self._shards.rails > 1 and not self._alone:
             missing = self._between.connect(self._expected, wait, time.monotonic)
@@ -384,10 +385,10 @@ class Run:
         self._journal.rounds(self._exchange.drain_rounds() if self._exchange is not None else ())
 
     def _checkpoint(self, now: float) -> None:
-        if self._replicas is not None and self._settings.checkpoint_dir:
+        if self._replicas is not None and self._base:
             states, pending = self._replicas.states, self._replicas.pending
-            inner = optimizer_bytes(self._optimizer)
             used = self._replicas.want.used if self._replicas.want is not None else ()
             stamp = f"{self._settings.run}/{self._meter.steps}"
-            made = Checkpoint(states, self._flat.read(), pending, inner, used, stamp)
-            self._keeper.save(made, now)
+            parameters, places = self._flat.read(), self._shards.places
+            made = Checkpoint(states, parameters, pending, b"", used, stamp, places)
+            self._keeper.save(made, self._optimizer, now, time.monotonic)

@@ -115,18 +115,13 @@ def settings(
     return made
 
 
-def for_rail(chosen: Settings, rail: int, rails: int, run: str) -> Settings:
+def for_rail(chosen: Settings, rail: int, run: str) -> Settings:
     """The same for one of several ranks that exchange: ``run`` is that of rank 0.
 
     Each listens on the port of rank 0 plus its own number, or on a free one where that is taken,
-    and hears from rank 0 where to dial. Its checkpoints are its own.
+    and hears from rank 0 where to dial.
     """
-    if rails == 1:
-        return replace(chosen, run=run)
-    folder = chosen.checkpoint_dir
-    if folder:
-        folder = os.path.join(folder, f"rank-{rail}-of-{rails}")
-    own = replace(chosen, run=run, checkpoint_dir=folder)
+    own = replace(chosen, run=run)
     if rail == 0:
         return own
     tell = chosen.on_event

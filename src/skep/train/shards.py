@@ -15,6 +15,7 @@ import torch
 
 from skep.errors import InputError
 from skep.train.flat import FlatModel, is_sharded
+from skep.train.layout import Place, place_of
 from skep.train.ranks import Group, Ranks
 
 ALLOWED = (
@@ -46,7 +47,8 @@ class Shards:
     """``own`` is what this rank exchanges if it ``speaks``, on rail ``rail`` of ``rails``.
 
     ``twins`` hold all that this rank holds, ``length`` is that of the whole model as far as this
-    rank knows of it, ``signature`` that of its shapes.
+    rank knows of it, ``signature`` that of its shapes. ``places``: where the values of ``own`` lie
+    in the whole model, None where that is not simply told.
     """
 
     own: FlatModel
@@ -57,6 +59,7 @@ class Shards:
     rails: int
     length: int
     signature: str
+    places: tuple[Place, ...] | None
 
     def spread(self, ranks: Ranks) -> None:
         """On all ranks: pass on what the ranks that exchange have written."""
@@ -81,6 +84,12 @@ def shards_of(model: torch.nn.Module, ranks: Ranks, sharded: bool) -> Shards:
     groups = {who: ranks.group(who) for who in sorted({*holders.values(), *twins})}
     first = [p for p, share in zip(parameters, mine, strict=True) if _leads(holders[share], ranks)]
     own = FlatModel(model, first)
+    found = [
+        place_of(index, p)
+        for index, (p, share) in enumerate(zip(parameters, mine, strict=True))
+        if _leads(holders[share], ranks)
+    ]
+    places = tuple(place for place in found if place is not None)
     speaking = [rank for rank, length in enumerate(ranks.gathered(own.length)) if length]
     if speaking and speaking[0] != 0:
         raise InputError("model", "no trainable parameters on rank 0 of the site", ALLOWED)
@@ -95,6 +104,7 @@ def shards_of(model: torch.nn.Module, ranks: Ranks, sharded: bool) -> Shards:
         rails=max(len(speaking), 1),
         length=whole.whole_length,
         signature=signature,
+        places=places if len(places) == len(found) and not sharded else None,
     )
 
 
