@@ -58,6 +58,9 @@ class VirtualMesh:
     def send(self, site: str, message: Message) -> None:
         self._world.send(self._name, site, message)
 
+    def lanes(self) -> dict[str, int]:
+        return {}
+
     def receiving(self) -> bool:
         return False
 

@@ -108,3 +108,5 @@ def test_a_site_opens_the_connections_that_are_set_and_opens_them_anew(party):
     c = party.site("c", peers={"a": address(a)}, listen=False)
     party.wait(lambda: "c" in a.sites)
     assert lanes_of(c, "a") == 0
+    assert (b.lanes["a"], c.lanes["a"]) == (3, 1)
+    assert "data to a goes over 3 connections of 3, as set" in party.texts("b")

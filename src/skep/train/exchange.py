@@ -139,6 +139,11 @@ class Exchange:
         return self._mesh.traffic.received
 
     @property
+    def lanes(self) -> dict[str, int]:
+        """How many connections carry the data to each site."""
+        return self._mesh.lanes()
+
+    @property
     def relayed(self) -> int:
         """Bytes passed on between other sites."""
         return self._mesh.relayed

@@ -17,3 +17,11 @@ def lanes_for(rate: float | None, round_trip: float | None) -> int:
     if not rate or not round_trip:
         return 1
     return min(max(round(rate * round_trip / EACH), 1), MOST)
+
+
+def why_lanes(count: int, wished: int | None, rate: float | None, round_trip: float | None) -> str:
+    """The end of a sentence: why data goes over ``count`` connections (``wished``: as set)."""
+    if wished:
+        return f" of {wished}, as set"
+    speed, trip = 8e-6 * (rate or 0.0), 1e3 * (round_trip or 0.0)
+    return f": the link carries {speed:.3g} Mbit/s so far, with a round trip of {trip:.3g} ms"

@@ -21,7 +21,7 @@ from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
-from skep.train.lanes import lanes_for
+from skep.train.lanes import lanes_for, why_lanes
 from skep.train.meeting import Meeting
 from skep.train.member import Member, supersedes, unlike
 from skep.train.peer import Listener, Peer
@@ -134,6 +134,10 @@ class Mesh:
     def relayed(self) -> int:
         """Bytes passed on between other sites."""
         return self._relay.passed
+
+    def lanes(self) -> dict[str, int]:
+        """How many connections carry the data to each site (1: that of the calls)."""
+        return {site: max(len(peer.wire.lanes), 1) for site, peer in list(self.peers.items())}
 
     def rates(self) -> dict[str, float]:
         """Bytes per second that the link to each site was measured to carry."""
@@ -343,6 +347,9 @@ class Mesh:
         if await self._shake(greeted, wire, peer.member.site) is None:
             return False
         peer.wire.add(wire)
+        site, count, window = peer.member.site, len(peer.wire.lanes), peer.wire.window
+        why = why_lanes(count, self._streams, window.rate, window.round_trip)
+        self.tell(f"lanes to {site}", f"data to {site} goes over {count} connections{why}")
         self.spawn(self._serve_lane(peer, wire))
         return True
 
