@@ -19,8 +19,8 @@ def lanes_for(rate: float | None, round_trip: float | None) -> int:
     return min(max(round(rate * round_trip / EACH), 1), MOST)
 
 
-def why_lanes(count: int, wished: int | None, rate: float | None, round_trip: float | None) -> str:
-    """The end of a sentence: why data goes over ``count`` connections (``wished``: as set)."""
+def why_lanes(wished: int | None, rate: float | None, round_trip: float | None) -> str:
+    """The end of a sentence: why data goes over so many connections (``wished``: as set)."""
     if wished:
         return f" of {wished}, as set"
     speed, trip = 8e-6 * (rate or 0.0), 1e3 * (round_trip or 0.0)

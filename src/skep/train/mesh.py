@@ -348,7 +348,7 @@ class Mesh:
             return False
         peer.wire.add(wire)
         site, count, window = peer.member.site, len(peer.wire.lanes), peer.wire.window
-        why = why_lanes(count, self._streams, window.rate, window.round_trip)
+        why = why_lanes(self._streams, window.rate, window.round_trip)
         self.tell(f"lanes to {site}", f"data to {site} goes over {count} connections{why}")
         self.spawn(self._serve_lane(peer, wire))
         return True
