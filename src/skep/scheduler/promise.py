@@ -59,6 +59,18 @@ class Promise:
     block: InBlock | None = None
 
 
+def less(
+    free: Ints, headroom: Floats, pools: Ints, sites: Ints, chips: Ints, power: Floats
+) -> None:
+    """Take ``chips`` of ``pools`` off ``free``, and ``power`` of ``sites`` off ``headroom``."""
+    if len(pools) != 1 or len(sites) != 1:
+        free[pools] -= chips
+        np.subtract.at(headroom, sites, power)
+    else:  # as most are: a tenth of the time
+        free[pools.item()] -= chips.item()
+        headroom[sites.item()] -= power.item()
+
+
 def windows_of(policy: Policy, names: Iterable[str], now: float) -> list[Window]:
     """The policy's windows that are not over, at the sites ``names``; in order of start."""
     row = {name: number for number, name in enumerate(names)} if policy.maintenance else {}

@@ -19,7 +19,7 @@ from skep.model.evolve import replace
 from skep.model.snapshot import Bools, Floats, Held, Ints
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
-from skep.scheduler.promise import InBlock, Promise, shut_sites
+from skep.scheduler.promise import InBlock, Promise, less, shut_sites
 
 # Work that never ends is taken to last so long, in s: some thirty years.
 FOREVER = 1e9
@@ -82,12 +82,10 @@ class Timeline:
     ) -> None:
         free, headroom = self._beside(start)
         new = Promise(job, start, end, pools, sites, chips, power, free, headroom, block)
-        free[pools] -= chips
-        np.subtract.at(headroom, sites, power)
+        less(free, headroom, pools, sites, chips, power)
         for other in self.ledger.promises:
             if start <= other.start < end:  # it has to bear the new one too
-                other.free[pools] -= chips
-                np.subtract.at(other.headroom, sites, power)
+                less(other.free, other.headroom, pools, sites, chips, power)
                 if block is not None and other.block is not None and other.block.same(block):
                     other.block.spare -= block.chips
         self.ledger.promises.append(new)
@@ -98,8 +96,7 @@ class Timeline:
         """Keep what others give back for somebody; what was promised before bears it already."""
         free, headroom = self._beside(start)
         sites = self._sites[pools]
-        free[pools] -= chips
-        np.subtract.at(headroom, sites, power)
+        less(free, headroom, pools, sites, chips, power)
         self.ledger.promises.append(
             Promise("", start, end, pools, sites, chips, power, free, headroom)
         )
@@ -190,8 +187,8 @@ class Timeline:
         free, headroom = self.released(when)
         for promise in self.ledger.promises:
             if promise.start <= when < promise.end:
-                free[promise.pools] -= promise.chips
-                np.subtract.at(headroom, promise.sites, promise.power)
+                taken = promise.pools, promise.sites, promise.chips, promise.power
+                less(free, headroom, *taken)
         return free, headroom
 
     def released(self, when: float) -> tuple[Ints, Floats]:
