@@ -25,9 +25,10 @@ from skep.model.event import (
     RunGrant,
 )
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Forecast, Placement, Plan, Refusal
+from skep.model.snapshot import Floats, Forecast, Placement, Plan
 from skep.model.state import JobState
 from skep.scheduler import schedule
+from skep.scheduler.explain import Explained
 from skep.scheduler.refused import Refusals
 from skep.store.base import Store
 from skep.units import duration
@@ -70,8 +71,8 @@ def run_cycle(
         preempt(world, draft, room, preemption, now)
     for migration in plan.migrations:
         migrate(world, draft, room, migration, now)
-    for refusal in _to_tell(world, plan, now):
-        _defer(world, draft, refusal, now)
+    for job, version, why in _to_tell(world, plan, now):
+        _defer(world, draft, job, version, why, now)
     draft.commit(store)
     world.plan_again(plan.again, now)
     return plan
@@ -162,7 +163,7 @@ def run_id(job: str, attempt: int, site: str) -> str:
     return f"{job}-a{attempt}-{site}"
 
 
-def _to_tell(world: World, plan: Plan, now: float) -> Iterator[Refusal]:
+def _to_tell(world: World, plan: Plan, now: float) -> Iterator[tuple[str, int, Explained]]:
     """Refusals of jobs that were told nothing yet, and of those that were told the longest ago."""
     again: list[str] = []
     for job, told in world.deferred.items():
@@ -170,22 +171,22 @@ def _to_tell(world: World, plan: Plan, now: float) -> Iterator[Refusal]:
             break
         again.append(job)
     if not isinstance(plan.refusals, Refusals):
-        yield from plan.refusals
+        yield from ((r.job, r.version, Explained.of(r)) for r in plan.refusals)
         return
     for job in (*world.untold, *again):
-        if (refusal := plan.refusals.of(job)) is not None:
-            yield refusal
+        if (found := plan.refusals.briefly(job)) is not None:
+            yield job, *found
 
 
-def _defer(world: World, draft: Draft, refusal: Refusal, now: float) -> None:
-    job = world.jobs[refusal.job]
-    if job.version != refusal.version or draft.job(refusal.job) is not job:
+def _defer(world: World, draft: Draft, name: str, version: int, why: Explained, now: float) -> None:
+    job = world.jobs[name]
+    if job.version != version or draft.job(name) is not job:
         return
     told = world.deferred.get(job.id)
     if told is not None and now - told < DEFER_SECONDS:
         return
     world.told(job.id, now)
-    if job.decision == refusal.reason:
-        return
-    counts = {reason: len(sites) for reason, sites in refusal.sites.items()}
-    draft.add(Deferred(at=now, job=job.id, reason=refusal.reason, refusals=counts))
+    if job.decision == why.reason:
+        return  # then nobody looks at the sites
+    counts = {reason: len(sites) for reason, sites in why.sites.items()}
+    draft.add(Deferred(at=now, job=job.id, reason=why.reason, refusals=counts))

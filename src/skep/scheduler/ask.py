@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skep.model.evolve import quick
 from skep.model.job import ChipRequest, Worth
 from skep.model.snapshot import Ints, Rates, Shape, Waiting
 from skep.scheduler.board import Board
@@ -15,6 +16,7 @@ from skep.scheduler.ledger import Ledger
 UNKNOWN = "kind-of-known-speed"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ask:
     """``least`` to ``most`` chips of one kind over ``sites_min`` to ``sites_max`` sites.
@@ -159,4 +161,6 @@ def _exchange(shape: Shape) -> tuple[float, float]:
 
 def _plentiful(kinds: tuple[str, ...], board: Board, ledger: Ledger) -> list[str]:
     """Kinds, most free chips first: who takes any kind leaves the scarce ones to who needs them."""
+    if len(kinds) == 1:
+        return list(kinds)
     return sorted(kinds, key=lambda kind: (-board.free(kind, ledger), kind))

@@ -8,10 +8,11 @@ Where they do not all fit, the stretch is taken back, and a shorter one tried, d
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from skep.model.evolve import quick, replace
 from skep.model.snapshot import Ints, Shape, Waiting
 from skep.scheduler.ask import Ask
 from skep.scheduler.blocks import Parts
@@ -24,6 +25,7 @@ from skep.scheduler.room import room
 from skep.scheduler.score import scores
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Run:
     """Equal jobs that were given the same: ``times`` jobs; ``fills`` tells the blocks of each.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from skep.model.evolve import replace
 from skep.model.snapshot import Refusal, Shape, Waiting
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.ledger import Ledger

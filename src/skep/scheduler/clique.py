@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skep.model.evolve import quick
 from skep.model.snapshot import Bools, Floats, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.columns import Columns
@@ -24,6 +25,7 @@ BUDGET = 300
 TRIES = 6
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Rows of the kind's columns and the chips of each; ``fitting`` is how many sites would do."""

@@ -18,7 +18,7 @@ from skep.scheduler.line import Group, Key, Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import Part, Turns, in_order
 from skep.scheduler.place import Lazy, Taken, fit, placement, take
-from skep.scheduler.reach import beyond, bound_softly, may_change_by_itself
+from skep.scheduler.reach import at_least, beyond, bound_softly, may_change_by_itself
 from skep.scheduler.refused import Refusals
 
 # Stretches of the queue shorter than this are decided job by job.
@@ -150,7 +150,7 @@ class Cycle:
         """Decide ``parts``: those that all fit at once, else in order."""
         if self._ledger.tree.on:
             rows, part = in_order(self._line, parts, self._now)
-            if len(rows) <= SINGLY or not self._at_once(parts, rows, part):
+            if len(rows) <= SINGLY or not self._at_once(parts, rows, part, self._least(parts)):
                 self._by_turns(parts)
         else:
             self._in_stretches(parts)
@@ -164,13 +164,14 @@ class Cycle:
     def _in_stretches(self, parts: list[Part]) -> None:
         rows, part = in_order(self._line, parts, self._now)
         size, refused = len(rows), len(self._refused)
+        least = self._least(parts)
         while len(rows) and not self._ahead.closed:
             size = min(size, len(rows), max(1, self._until_head(rows)))
             if size <= SINGLY:
                 for row, number in zip(rows[:size].tolist(), part[:size].tolist(), strict=True):
                     self._one(parts[number][0], row)
                 done, size = size, 4 * SINGLY
-            elif self._at_once(parts, rows[:size], part[:size]):
+            elif self._at_once(parts, rows[:size], part[:size], least):
                 done, size = size, 4 * size
             else:
                 done, size = 0, size // 4
@@ -178,6 +179,12 @@ class Cycle:
             if len(self._refused) > refused:
                 refused = len(self._refused)
                 rows, part = self._still(parts, rows, part)
+
+    def _least(self, parts: list[Part]) -> Ints:
+        """Chips that a job of each part takes in any case."""
+        shapes = self._line.shapes
+        chips = [1 if group.alone else at_least(shapes[group.shape]) for group, _ in parts]
+        return np.array(chips, dtype=np.int64)
 
     def _still(self, parts: list[Part], rows: Ints, part: Ints) -> tuple[Ints, Ints]:
         """Rows that are not refused with those before them."""
@@ -192,8 +199,13 @@ class Cycle:
     def _are_heads(self, rows: Ints) -> Bools:
         return np.array([row in self._heads for row in rows.tolist()], dtype=bool)
 
-    def _at_once(self, parts: list[Part], rows: Ints, part: Ints) -> bool:
-        """All of ``rows`` take their chips, or none does; whether they did."""
+    def _at_once(self, parts: list[Part], rows: Ints, part: Ints, least: Ints) -> bool:
+        """All of ``rows`` take their chips, or none does; whether they did.
+
+        ``least``: chips that a job of each part takes in any case.
+        """
+        if least[part].sum() > np.maximum(self._ledger.free, 0).sum():
+            return False
         mark, runs = self._ledger.mark(), {}
         numbers, first, counts = np.unique(part, return_index=True, return_counts=True)
         for at in np.argsort(first).tolist():
@@ -216,15 +228,14 @@ class Cycle:
         return int(heads.argmax()) if heads.any() else len(rows)
 
     def _one(self, group: Group, row: int) -> None:
-        if self._ahead.closed:
+        head = row in self._heads
+        if self._ahead.closed or (not head and same(group) in self._refused):
             return
         job, shape = self._of(group, row)
-        if row in self._heads:
+        if head:
             self._heads.discard(row)
             if not self._ahead.take_up(job, shape) and self._overdue(np.array([row])):
                 self._keep(group, row, job, shape)
-            return
-        if same(group) in self._refused:
             return
         found = fit(self._board, self._ledger, job, shape)
         if found:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+
 from skep.model.snapshot import Refusal, Shape, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.board import Board
@@ -11,20 +14,57 @@ from skep.scheduler.reasons import site_reasons
 from skep.scheduler.remedy import remedy
 
 
-def explain(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> Refusal:
-    """The refusal of ``job``, which does not fit now."""
+class Explained:
+    """Why jobs that are decided alike are refused: in one line, the rest where it is asked for."""
+
+    def __init__(
+        self,
+        reason: str,
+        sites: Callable[[], Mapping[str, tuple[str, ...]]] = dict,
+        remedy: Callable[[], str] = str,
+        *,
+        never: bool = False,
+    ) -> None:
+        self.reason, self.never = reason, never
+        self._sites, self._remedy = sites, remedy
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Explained:
+        """What is known whole."""
+        sites, remedy = refusal.sites, refusal.remedy
+        return cls(refusal.reason, lambda: sites, lambda: remedy, never=refusal.never)
+
+    @cached_property
+    def sites(self) -> Mapping[str, tuple[str, ...]]:
+        """Reason -> sites, as ``Refusal.sites``."""
+        return self._sites()
+
+    @cached_property
+    def remedy(self) -> str:
+        """As ``Refusal.remedy``."""
+        return self._remedy()
+
+    def promised(self, what: str) -> Explained:
+        """The same of a job that was promised ``what``."""
+        return Explained(self.reason, self._sites, lambda: f"is promised its chips: {what}")
+
+    def refusal(self, job: Waiting) -> Refusal:
+        """The refusal of ``job``."""
+        return Refusal(job.job, job.version, self.reason, self.sites, self.remedy, self.never)
+
+
+def explain(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> Explained:
+    """Why ``job``, which does not fit now, is refused."""
     asks = asks_of(job, shape, board, ledger)
     if refusal := _over_quota(ledger, job, asks):
-        return refusal
+        return Explained.of(refusal)
     views = [outlook(board, ledger, ask) for ask in asks]
     never = not any(view.ever for view in views)
-    return Refusal(
-        job.job,
-        job.version,
+    return Explained(
         _summary(board, views, never),
-        site_reasons(board, ledger, asks),
-        remedy(board, ledger, views),
-        never,
+        partial(site_reasons, board, ledger, asks),
+        partial(remedy, board, ledger, views),
+        never=never,
     )
 
 

@@ -5,10 +5,9 @@ Without it a large job could wait for ever behind small ones that always fit fir
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
+from skep.model.evolve import replace
 from skep.model.snapshot import Shape, Waiting
 from skep.scheduler.ask import asks_of
 from skep.scheduler.board import Board

@@ -5,10 +5,11 @@ It only ever falls within a cycle, so what was refused once in a cycle stays ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from skep.model.evolve import quick, replace
 from skep.model.policy import Policy
 from skep.model.snapshot import Floats, Ints, Pools, Rates, Snapshot
 from skep.scheduler.blocks import Blocks, Parts, largest_per_pool, limited
@@ -17,6 +18,7 @@ from skep.scheduler.limits import Limits
 from skep.scheduler.promise import Promise, Window, shut_sites, windows_of
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A ledger as it was."""

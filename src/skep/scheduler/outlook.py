@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from skep.model.evolve import quick, replace
 from skep.model.snapshot import Bools, Ints
 from skep.scheduler.ask import Ask
 from skep.scheduler.board import Board
@@ -14,6 +15,7 @@ from skep.scheduler.room import beside, free_in_nodes, in_worth, powered, room
 from skep.scheduler.search import choose, possible
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """``now`` and ``later``: chips per row; ``most_now``, ``most_ever``: the most at once of them.

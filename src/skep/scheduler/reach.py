@@ -20,6 +20,13 @@ def kinds_of(pool: Iterable[str], shape: Shape) -> set[str]:
     return kinds
 
 
+def at_least(shape: Shape) -> int:
+    """Chips that a job of ``shape`` takes however it is placed."""
+    if shape.elastic is not None:
+        return shape.elastic.min
+    return min(1 if one.as_good_as is not None else one.count for one in shape.chips)
+
+
 def beyond(board: Board, ledger: Ledger, shape: Shape) -> bool:
     """Whether ``shape`` asks for more than the roomiest pools have free: then it does not fit.
 

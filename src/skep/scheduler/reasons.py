@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -44,11 +45,14 @@ class _Story:
         self._gate = board.gate(ask.queue, ask.kind)
         # A site's fair part: what it would have to give at least if all gave the same.
         self._part = self._fair_part()
-        places = board.snapshot.sites
-        self._good = good_links(places.bandwidth, places.rtt, ask.bandwidth, ask.rtt)
         free, bears = free_in_nodes(columns, ledger, ask), powered(columns, ledger, ask)
         self._row = self._roomiest(np.minimum(free, bears))
         self.stage = self._stages(free, bears)
+
+    @cached_property
+    def _good(self) -> Bools:
+        places, ask = self._board.snapshot.sites, self._ask
+        return good_links(places.bandwidth, places.rtt, ask.bandwidth, ask.rtt)
 
     def _fair_part(self) -> int:
         ask = self._ask
@@ -67,30 +71,31 @@ class _Story:
     def _stages(self, free: Ints, bears: Ints) -> Ints:
         stage = self._gate.stage.copy()
         open_ = np.flatnonzero((stage == Stage.OTHERS) & (self._row >= 0))
-        row = self._row[open_]
-        pools = self._columns.rows[row]
-        kept = np.isin(pools, list(self._ledger.kept))
-        whole = self._ledger.free[pools] >= self._part if self._ask.in_block else np.False_
-        conditions = [
-            self._columns.at(self._board.sites_of(self._ask.others))[row],
-            self._capped()[row] < self._part,
-            kept,
-            (free[row] < self._part) & ~whole,
-            free[row] < self._part,
-            bears[row] < self._part,
-            ~self._linked(open_),
-        ]
-        stages = [
-            Stage.JOINED,
-            Stage.QUOTA,
-            Stage.KEPT,
-            Stage.CHIPS,
-            Stage.BLOCK,
-            Stage.POWER,
-            Stage.LINK,
-        ]
-        stage[open_] = np.select(conditions, stages, Stage.OTHERS)
+        found = np.full(len(open_), Stage.OTHERS)
+        for where, what in reversed(self._conditions(open_, free, bears)):  # the first one counts
+            found[where] = what
+        stage[open_] = found
         return stage
+
+    def _conditions(self, sites: Ints, free: Ints, bears: Ints) -> list[tuple[Bools, Stage]]:
+        """Which of ``sites`` are refused by what; what there is none of refuses nobody."""
+        ask, ledger, columns, row = self._ask, self._ledger, self._columns, self._row[sites]
+        pools, found = columns.rows[row], list[tuple[Bools, Stage]]()
+        if ask.others:
+            found.append((columns.at(self._board.sites_of(ask.others))[row], Stage.JOINED))
+        if ledger.limits.at_sites(ask.queue, ask.kind):
+            found.append((self._capped()[row] < self._part, Stage.QUOTA))
+        if ledger.kept:
+            found.append((np.isin(pools, list(ledger.kept)), Stage.KEPT))
+        few = free[row] < self._part
+        if ask.in_block:
+            found += [(few & (ledger.free[pools] < self._part), Stage.CHIPS), (few, Stage.BLOCK)]
+        else:
+            found.append((few, Stage.CHIPS))
+        found.append((bears[row] < self._part, Stage.POWER))
+        if ask.others or ask.sites_max > 1:
+            found.append((~self._linked(sites), Stage.LINK))
+        return found
 
     def _capped(self) -> Ints:
         """Per row what the quotas at single sites leave."""

@@ -12,7 +12,7 @@ from skep.model.snapshot import Refusal, Shape, Waiting
 from skep.scheduler.ahead import Ahead
 from skep.scheduler.behind import behind
 from skep.scheduler.expect import Expected, expected_start
-from skep.scheduler.explain import explain
+from skep.scheduler.explain import Explained, explain
 from skep.scheduler.gate import turned_away
 from skep.scheduler.line import Line
 from skep.scheduler.memory import Same, same
@@ -28,12 +28,20 @@ class Refusals(Lazy[Refusal]):
         super().__init__(len(line) - len(placed))
         self._board, self._ledger, self._line = ahead.board, ahead.ledger, line
         self._ahead, self._placed, self._now = ahead, placed, ahead.timeline.now
-        self._known: dict[Same, Refusal] = {}
+        self._known: dict[Same, Explained] = {}
 
     def of(self, job: str) -> Refusal | None:
         """The refusal of ``job``; None for one that does not wait, or was placed."""
         row = self._line.row.get(job)
         return None if row is None or row in self._placed else self._at(row)
+
+    def briefly(self, job: str) -> tuple[int, Explained] | None:
+        """The version of ``job`` and why it is refused, of which only the line is worked out."""
+        row = self._line.row.get(job)
+        if row is None or row in self._placed:
+            return None
+        found = self._line.job(row)
+        return found.version, self._why(row, found)
 
     def changes(self, job: str) -> tuple[Change, ...]:
         """What of its request, changed alone, would let ``job`` start now; the smallest first."""
@@ -67,21 +75,25 @@ class Refusals(Lazy[Refusal]):
         return (self._at(row) for row in rows.tolist() if row not in self._placed)
 
     def _at(self, row: int) -> Refusal:
+        job = self._line.job(row)
+        return self._why(row, job).refusal(job)
+
+    def _why(self, row: int, job: Waiting) -> Explained:
         group = self._line.groups[self._line.keys[row]]
-        job, shape = self._line.job(row), self._line.shapes[group.shape]
+        shape = self._line.shapes[group.shape]
         if refusal := turned_away(job, shape, self._board, self._now):
-            return refusal
+            return Explained.of(refusal)
         if told := self._ahead.told.get(job.job):
-            return Refusal(job.job, job.version, told, {})
+            return Explained(told)
         if promised := self._ahead.promised(job.job):
             known = self._known.get(same(group)) or self._explain(job, shape)
-            fix = known.remedy if known.never else f"is promised its chips: {promised.reason}"
-            return Refusal(job.job, job.version, known.reason, known.sites, fix)
+            return known if known.never else known.promised(promised.reason)
         if same(group) not in self._known:
             self._known[same(group)] = self._explain(job, shape)
-        known = self._known[same(group)]
-        return Refusal(job.job, job.version, known.reason, known.sites, known.remedy, known.never)
+        return self._known[same(group)]
 
-    def _explain(self, job: Waiting, shape: Shape) -> Refusal:
+    def _explain(self, job: Waiting, shape: Shape) -> Explained:
         seen = self._ledger.seen_by(job.job)
-        return behind(self._ahead, seen, job, shape) or explain(self._board, seen, job, shape)
+        if refusal := behind(self._ahead, seen, job, shape):
+            return Explained.of(refusal)
+        return explain(self._board, seen, job, shape)
