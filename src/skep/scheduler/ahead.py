@@ -12,15 +12,13 @@ from skep.model.evolve import replace
 from skep.model.snapshot import Preemption, Reservation, Shape, Waiting
 from skep.scheduler.ask import asks_of
 from skep.scheduler.attained import next_change
-from skep.scheduler.board import Board
 from skep.scheduler.defer import better_later
-from skep.scheduler.ledger import Ledger
 from skep.scheduler.migrate import Blocked
 from skep.scheduler.preempt import Hunt
 from skep.scheduler.prey import Runs
 from skep.scheduler.reach import kinds_of
 from skep.scheduler.reserve import Slot, as_before, earliest, keep, still_there
-from skep.scheduler.timeline import Timeline
+from skep.scheduler.timeline import OnTimeline
 
 # Jobs that are promised chips at most: for ``conservative``; ``easy`` promises one for each kind.
 DEPTH = 16
@@ -28,10 +26,9 @@ ROUNDING = 1e-3  # s
 
 
 @dataclass(slots=True)
-class Ahead:
+class Ahead(OnTimeline):
     """Collects promises and preemptions; ``told`` is why a job waits that is held back."""
 
-    timeline: Timeline
     runs: Runs
     reservations: list[Reservation] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
@@ -43,14 +40,6 @@ class Ahead:
     closed: bool = False  # policy none: nobody goes past the first that does not fit
     _kinds: set[str] = field(default_factory=set)
     _hunt: Hunt | None = None
-
-    @property
-    def board(self) -> Board:
-        return self.timeline.board
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.timeline.ledger
 
     @property
     def hunt(self) -> Hunt:

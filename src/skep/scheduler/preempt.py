@@ -23,16 +23,14 @@ from skep.model.snapshot import Holder, Ints, Preemption, Shape, Victim, Waiting
 from skep.scheduler.ask import Ask, asks_of
 from skep.scheduler.attained import HOUR, had_by, level
 from skep.scheduler.blocks import Parts
-from skep.scheduler.board import Board
 from skep.scheduler.candidates import Candidates, candidates, without
 from skep.scheduler.clique import Choice
 from skep.scheduler.fair import worth_in
-from skep.scheduler.ledger import Ledger
 from skep.scheduler.place import allowed, count, in_chips, shares_of
 from skep.scheduler.prey import Herd, Loss, Runs, given, loss
 from skep.scheduler.room import one_pool_per_site, room
 from skep.scheduler.search import choose
-from skep.scheduler.timeline import Timeline
+from skep.scheduler.timeline import OnTimeline
 from skep.scheduler.worth import Worth
 from skep.units import duration
 
@@ -61,10 +59,9 @@ class Way:
 
 
 @dataclass(slots=True)
-class Hunt:
+class Hunt(OnTimeline):
     """One plan's preemptions; ``gone`` are runs that it stops already."""
 
-    timeline: Timeline
     runs: Runs
     gone: set[str] = field(default_factory=set)
     found: list[Preemption] = field(default_factory=list)
@@ -75,14 +72,6 @@ class Hunt:
     # Who has waited too long has chips kept for it: from then on nobody who has had less takes
     # what comes free, or it would wait for ever.
     by_level: bool = True
-
-    @property
-    def board(self) -> Board:
-        return self.timeline.board
-
-    @property
-    def ledger(self) -> Ledger:
-        return self.timeline.ledger
 
     def _herd(self, kind: str) -> Herd:
         if kind not in self._herds:

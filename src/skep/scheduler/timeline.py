@@ -353,3 +353,18 @@ class Releases:
 def _cumulated(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     total: npt.NDArray[Number] = np.concatenate((values[:1] * 0, np.cumsum(values)))
     return total if len(total) else np.zeros(1, dtype=values.dtype)
+
+
+@dataclass(slots=True)
+class OnTimeline:
+    """What is decided over a timeline, on its board and from its ledger."""
+
+    timeline: Timeline
+
+    @property
+    def board(self) -> Board:
+        return self.timeline.board
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.timeline.ledger
