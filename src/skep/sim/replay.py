@@ -84,7 +84,7 @@ class Replay:
         self.steps = 0
         self.tasks: dict[str, Task] = {}  # by job
         self._order = 0
-        self._gangs = False  # runs of a gang are ready: the control plane must say go
+        self._at_once = False  # runs of a gang are ready, or chips came back: a cycle is due
         self._heap: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._soon: deque[tuple[Callable[..., None], tuple[object, ...]]] = deque()
         self._arrived = 0  # rows of the trace that were submitted
@@ -145,7 +145,7 @@ class Replay:
 
     def _next(self) -> float:
         """The next moment of which anything must be made; infinity at the end."""
-        if self._gangs:
+        if self._at_once:
             return self.now
         arrival = self._times[self._arrived] if self._arrived < len(self._times) else INF
         if arrival == INF and not self.control.world.active:
@@ -173,8 +173,9 @@ class Replay:
             act = self._acts.get(event.kind)
             if act is not None:
                 act(event)
-        # What follows at once (a run starts) waits for no cycle of its own, unless a gang does.
-        self._gangs = False
+        # What follows at once (a run starts) waits for no cycle of its own, unless a gang does, or
+        # somebody for the chips of a run that was stopped.
+        self._at_once = False
         self._happen(now)
 
     def _happen(self, now: float) -> None:
@@ -256,7 +257,7 @@ class Replay:
     def _ready(self, when: float, task: Task, live: Live) -> None:
         if task.holds(live) and live.share.site not in self.outages.dark:
             self.draft.add(RunReady(at=when, job=task.job, run=live.run))
-            self._gangs = True
+            self._at_once = True
 
     def _begin(self, when: float, task: Task, live: Live) -> None:
         if not task.holds(live) or live.share.site in self.outages.dark:
@@ -293,6 +294,7 @@ class Replay:
 
     def over(self, when: float, task: Task, live: Live, outcome: RunOutcome, reason: str) -> None:
         """A run ends at its site, and the control plane hears of it."""
+        self._at_once = True
         self._leave(when, task, live, outcome)
         draft = self.draft
         state = draft.job(task.job)
