@@ -136,6 +136,22 @@ def test_a_job_over_two_sites_moves_to_faster_chips_as_a_whole() -> None:
     assert found.record.ended[1] < 15_000
 
 
+@pytest.mark.parametrize(("saving", "near"), [(Checkpoints(every=10), True), (None, False)])
+def test_who_was_stopped_would_go_on_where_its_checkpoint_lies(
+    saving: Checkpoints | None, near: bool
+) -> None:
+    rows = [(0.0, 500.0, 4), (0.0, 900.0, 4), (100.0, 300.0, 4)]
+    trace = jobs(*rows, numbers={"priority": [0, 1, 9]})
+    found = Replay(columns(1, 1), Policy(preemption=True), trace, Conditions(checkpoint=saving))
+    found.run(until=200)
+    line = found.control.world.line
+    assert line is not None
+    (stopped,) = line.row
+    assert found.record.started[2] == 100  # chips that a stop frees are given at once
+    where = [run.share.site for run in found.control.world.jobs[stopped].runs.values()]
+    assert line.shapes[line.job(line.row[stopped]).shape].data == (tuple(where) if near else ())
+
+
 def test_a_model_that_is_not_known_is_named() -> None:
     with pytest.raises(InputError, match=r"model: got 'lama-3-8b'; .*did you mean 'llama-3-8b'"):
         replayed(jobs((0, 10, 4), words={"model": ["lama-3-8b"]}), columns(1))

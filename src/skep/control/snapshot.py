@@ -8,6 +8,7 @@ import numpy as np
 
 from skep.control.had import had_by
 from skep.control.world import World, lost_shares
+from skep.model.evolve import replace
 from skep.model.policy import Policy
 from skep.model.snapshot import (
     Floats,
@@ -116,7 +117,7 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float, kn
             claim=job.claim if job.claim is not None and job.claim.until > now else None,
             level=level(policy, had_by(job, now, world.worth, shape.rates)) if by_level else 0,
         ),
-        shape,
+        _near_its_checkpoint(job, shape) if job.runs else shape,
     )
 
 
@@ -127,6 +128,17 @@ def _priority(policy: Policy, job: JobState) -> int:
 
 def _shape(world: World, job: JobState, length: float) -> Shape:
     return Shape.of(job.spec, rounded(length), world.rates.of(job.spec))
+
+
+def _near_its_checkpoint(job: JobState, shape: Shape) -> Shape:
+    """A job that starts anew goes where it ran last, if that is as good: its checkpoint is there.
+
+    Where its data lies goes before that, if it says so.
+    """
+    if not job.spec.checkpoint_every or job.spec.data or job.live():
+        return shape
+    sites = sorted({run.share.site for run in job.shares().values() if run.started_at is not None})
+    return replace(shape, data=tuple(sites)) if sites else shape
 
 
 def _latest_start(job: JobState) -> float:
