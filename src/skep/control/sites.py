@@ -118,6 +118,8 @@ def expire(world: World, draft: Draft, policy: Policy, now: float) -> None:
     """
     lease = world.topology.pool.lease
     silent = lease.duration + lease.grace
+    if now - min(world.heard.values(), default=now) < silent:
+        return
     for site, heard in world.heard.items():
         if world.sites[site].phase != "up" or now - heard < silent:
             continue
