@@ -5,7 +5,9 @@
 1. A real trace (Philly, superposed) of 1,000,000 jobs on 1,000,000 chips at 300 sites, decided each
    30 s: CPU seconds of this process, reading and scaling apart. Without the trace at hand: the
    example of this repository, scaled alike (``--trace FILE --format F`` for another one).
-2. AccaSim and hpcsim (from PyPI, in a virtual environment under build/) and skep's replay over the
+2. The same trace on a pool that is far too small for it, so that thousands of jobs wait: what a
+   cycle costs that can place only a few of them.
+3. AccaSim and hpcsim (from PyPI, in a virtual environment under build/) and skep's replay over the
    same file of the Standard Workload Format: first come first served there, skep's own scheduler
    and state machine here. Jobs per CPU second of each. An event: an arrival, a start or an end.
 """
@@ -38,6 +40,7 @@ PHILLY = ROOT.parent / "shared/facts/traces/philly/jobs.parquet"
 EXAMPLE = ROOT / "examples/trace/jobs.swf"
 SITES, PERIOD, NODE = 300, 30.0, 8
 PER_COPY = 470  # chips for each copy of the trace
+SMALL, SMALL_SITES, CROWD = 640, 8, 9000  # chips, sites and jobs of the crowded pool
 PEERS = {"accasim": "accasim==1.1.3", "hpcsim": "hpcsim==0.3.1"}
 PEER_JOBS = 4000
 PEER_NODES = (312, 12_500)
@@ -58,6 +61,7 @@ def main() -> None:
     source = _source(given.trace, given.format)
     if not given.no_peers:
         peers(source, figures)
+    crowded(source, figures)
     million(source, given.jobs, given.chips, figures)
     if given.json:
         given.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -76,9 +80,7 @@ def million(source: Trace, jobs: int, chips: int, figures: dict[str, float]) -> 
     """The large replay."""
     began = time.process_time()
     trace = scaled(source, copies=max(1, chips // PER_COPY), jobs=jobs)
-    asked = Generated(sites=min(SITES, chips // NODE), chips=(Chips(kind="h100-sxm", chips=chips),))
-    pool = generated_pool(asked, catalogue(), "million")
-    columns = topology(pool, resolve_chips(pool))
+    columns = _columns(min(SITES, chips // NODE), chips)
     made = time.process_time() - began
     print(
         f"{trace.name}: {len(trace):,} jobs within {trace.span / 3600:.1f} h on {chips:,} chips at "
@@ -99,6 +101,29 @@ def million(source: Trace, jobs: int, chips: int, figures: dict[str, float]) -> 
     figures["twin_jobs_per_s"] = ended / cpu
     figures["twin_events_per_s"] = events / cpu
     figures["twin_rss_mib"] = memory
+
+
+def crowded(source: Trace, figures: dict[str, float]) -> None:
+    """Twice the trace, twice as fast, on fewer chips than it needs."""
+    trace = scaled(source, copies=2, jobs=CROWD, load=2.0)
+    columns = _columns(SMALL_SITES, SMALL)
+    cpu, replay = replayed(columns, trace, PERIOD)
+    ended, longest = int((replay.record.outcome == 1).sum()), replay.timeline.longest
+    print(
+        f"{trace.name}: {len(trace):,} jobs on {SMALL:,} chips at {SMALL_SITES} sites: up to "
+        f"{longest:,} wait at once"
+    )
+    print(f"  {'CPU':24} {cpu:12,.1f} s")
+    print(f"  {'jobs a CPU second':24} {ended / cpu:12,.0f}")
+    print(f"  {'milliseconds a cycle':24} {1e3 * cpu / replay.steps:12,.2f}")
+    figures["crowded_jobs_per_s"] = ended / cpu
+    figures["crowded_cycle_ms"] = 1e3 * cpu / replay.steps
+
+
+def _columns(sites: int, chips: int) -> Topology:
+    asked = Generated(sites=sites, chips=(Chips(kind="h100-sxm", chips=chips),))
+    pool = generated_pool(asked, catalogue(), "benchmark")
+    return topology(pool, resolve_chips(pool))
 
 
 def replayed(columns: Topology, trace: Trace, period: float) -> tuple[float, Replay]:
