@@ -126,7 +126,8 @@ class Line(Sequence[Waiting]):
             return
         if row is not None:
             self.drop(job.job)
-            number = self._shape(shape)
+            if number not in self.shapes:  # it was the last of that shape
+                number = self._shape(shape)
             key = (number, job.priority, key[2])
         self._add(replace(job, shape=number) if alone else job, key, alone)
 
