@@ -145,3 +145,33 @@ def test_a_long_fat_link_is_worth_several_connections():
     assert lanes_for(None, None) == lanes_for(1e6, 0.001) == lanes_for(125e3, 0.3) == 1
     assert lanes_for(12.5e6, 0.03) == 3
     assert lanes_for(1e9, 0.1) == 8
+
+
+def test_acknowledgements_that_come_in_bunches_do_not_make_a_link_look_fast():
+    """Those of a busy slow link wait behind the peer's own data, some seconds, and come at once."""
+    rate, window, now, free = 12_500.0, Window(), 0.0, 0.0
+    for _ in range(40):
+        while window.open:
+            window.put(1 << 15, now)
+            free = max(free, now) + (1 << 15) / rate
+        now = free + 0.1
+        for total in range(window.acknowledged + (1 << 15), window.sent + 1, 1 << 15):
+            now += 0.001
+            window.acknowledge(total, now)
+            if window.open:
+                window.put(1 << 15, now)
+                free = max(free, now) + (1 << 15) / rate
+    assert window.rate == pytest.approx(rate, rel=0.5)
+
+
+def test_one_jump_after_a_loss_does_not_begin_the_measurement_anew():
+    window, now, rate = Window(), 0.0, 125_000.0
+    for number in range(60):
+        while window.open:
+            window.put(1 << 15, now)
+        # every 20th piece is lost once: what follows waits for it and arrives with it
+        stall = 0.8 if number % 20 == 10 else 0.0
+        now += (1 << 15) / rate * (0.2 if number % 20 in (11, 12, 13) else 1.0) + stall
+        window.acknowledge(min(window.acknowledged + (1 << 15), window.sent), now)
+    assert window._steady
+    assert window._mean == pytest.approx(rate, rel=0.25)

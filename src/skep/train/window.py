@@ -17,15 +17,33 @@ from statistics import median
 
 LEAST = 1 << 16  # bytes that may always be on their way
 AHEAD_S = 0.5
-SAMPLE_S = 0.1  # span over which a delivery rate is measured
 MEMORY_S = 30.0  # for which the best rate is remembered
 PACE = 0.9  # of what the link carried on average while the window was full
 BLOCK_S = 1.0  # of which an average is made
+SURELY = 0.75  # of its best rate the link carries, whatever losses took from an average
 BLOCKS = 3  # of which the median is taken: losses make one too small and the next too large
 GROWTH = 1.25  # an average that is so much above the last is not the link's yet
 BURST_S = 0.02  # that sending may catch up when it comes late
 PROBE_S = 5.0  # for which data is not paced at most, in order to measure anew
 AGAIN_S = 30.0  # from one measurement to the next
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A piece of data on its way, and what was acknowledged when it was sent."""
+
+    end: int  # bytes sent, with it
+    sent_at: float
+    before: int  # bytes acknowledged
+    before_at: float  # when they were; as ``sent_at`` if nothing was on its way
+    before_sent: float  # when the last of them were sent; likewise
+    full: bool = False  # what was to follow it had to wait
+
+    def rate(self, total: int, now: float) -> float | None:
+        """Bytes/s by which data was delivered meanwhile: the slower of its sending and its arrival,
+        as acknowledgements may come in bunches (as BBR does: IETF draft on delivery rates)."""
+        span = max(now - self.before_at, self.sent_at - self.before_sent)
+        return (total - self.before) / span if self.full and span > 0 else None
 
 
 @dataclass(slots=True)
@@ -47,9 +65,12 @@ class Window:
     _rushed: bool = False  # data was not paced just before
     _due: float = 0.0  # when the next data may go out
     _blocks: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS))
-    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+    _jumped: bool = False  # the last average was much above those before
+    _last: float | None = None  # the acknowledgement before, if sending was held back since then
+    _since: float = 0.0  # the acknowledgement before, or when sending began after a rest
+    _sent_at: float = 0.0  # when what it told of was sent
+    _flight: deque[_Flight] = field(default_factory=deque)
     _best: deque[tuple[float, float]] = field(default_factory=deque)
-    _out: deque[tuple[int, float]] = field(default_factory=deque)  # sent in all, when
 
     @property
     def open(self) -> bool:
@@ -69,9 +90,10 @@ class Window:
     def put(self, count: int, now: float) -> None:
         """``count`` bytes of data go out."""
         if self.sent == self.acknowledged:
-            self._marks.clear()  # it was idle: measured from the next acknowledgement on
+            self._last, self._since, self._sent_at = None, now, now  # it was idle
         self.sent += count
-        self._out.append((self.sent, now))
+        before = (self.acknowledged, self._since, self._sent_at)
+        self._flight.append(_Flight(self.sent, now, *before))
         if not self.open:
             self._held_back()
         if not self._paced(now):
@@ -83,8 +105,9 @@ class Window:
 
     def _held_back(self) -> None:
         if self._slack:
-            self._slack = False
-            self._marks.clear()  # measured from the next acknowledgement on
+            self._slack, self._last = False, None  # averages from the next acknowledgement on
+        if self._flight:
+            self._flight[-1].full = True
 
     def _paced(self, now: float) -> bool:
         if not self._mean:
@@ -99,22 +122,19 @@ class Window:
         """The peer has ``total`` bytes of data so far. Raises ``ValueError`` when it cannot."""
         if not self.acknowledged <= total <= self.sent:
             raise ValueError(f"{total} bytes acknowledged of {self.sent}")
-        while self._out and self._out[0][0] <= total:
-            took = now - self._out.popleft()[1]
-            self.round_trip = took if self.round_trip is None else min(took, self.round_trip)
         if self.stuck:
             self._held_back()
         if self._slack:
-            self._marks.clear()  # more could have been sent: that tells of the sender, not the link
-        if self._marks:
-            self._average(now - self._marks[-1][0], total - self._marks[-1][1], now)
-        self.acknowledged = total
-        while len(self._marks) > 1 and now - self._marks[1][0] >= SAMPLE_S:
-            self._marks.popleft()
-        if self._marks and now - self._marks[0][0] >= SAMPLE_S:
-            began, before = self._marks[0]
-            self._note((total - before) / (now - began), now)
-        self._marks.append((now, total))
+            self._last = None  # more could have been sent: that tells of the sender, not the link
+        if self._last is not None:
+            self._average(now - self._last, total - self.acknowledged, now)
+        self.acknowledged, self._last, self._since = total, now, now
+        while self._flight and self._flight[0].end <= total:
+            arrived = self._flight.popleft()
+            self._sent_at, took = arrived.sent_at, now - arrived.sent_at
+            self.round_trip = took if self.round_trip is None else min(took, self.round_trip)
+            if (rate := arrived.rate(total, now)) is not None:
+                self._note(rate, now)
 
     def _note(self, rate: float, now: float) -> None:
         while self._best and now - self._best[0][0] > MEMORY_S:
@@ -128,11 +148,13 @@ class Window:
         self._span, self._moved = self._span + seconds, self._moved + count
         if self._span >= BLOCK_S:
             mean = self._moved / self._span
-            grown = mean >= GROWTH * max(self._blocks, default=0.0)
-            if grown:
+            jumped = mean >= GROWTH * max(self._blocks, default=0.0)
+            if jumped and (self._jumped or not self._blocks):
                 self._blocks.clear()
                 self._probe = now + PROBE_S
+            self._jumped = jumped and bool(self._blocks)  # once: what a loss had held up came
             self._blocks.append(mean)
             self._steady = len(self._blocks) >= BLOCKS
-            self._mean, self._measured = median(self._blocks), now
+            self._mean = max(median(self._blocks), SURELY * (self.rate or 0.0))
+            self._measured = now
             self._span, self._moved = 0.0, 0
