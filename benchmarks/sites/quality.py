@@ -30,8 +30,8 @@ LR = 3e-3
 class Job:
     """The same model, data and seeds for each way of training."""
 
-    def __init__(self, steps: int, seed: int) -> None:
-        self.steps, self.seed = steps, seed
+    def __init__(self, steps: int, seed: int, batch: int = BATCH) -> None:
+        self.steps, self.seed, self.batch = steps, seed, batch
         self.text, self.unseen = text.load()
 
     def site(self, index: int) -> tuple[TinyGPT, torch.optim.Optimizer, Iterator[Any]]:
@@ -39,7 +39,7 @@ class Job:
         model = TinyGPT(layers=2, width=32, context=CONTEXT)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.1)
         chance = [self.seed, index]
-        return model, optimizer, text.batches(self.text, BATCH, CONTEXT, chance, index, SITES)
+        return model, optimizer, text.batches(self.text, self.batch, CONTEXT, chance, index, SITES)
 
     def step(self, number: int, model: TinyGPT, optimizer: torch.optim.Optimizer) -> None:
         """One step on the gradients that are there."""

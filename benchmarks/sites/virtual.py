@@ -61,7 +61,7 @@ class VirtualMesh:
     def lanes(self) -> dict[str, int]:
         return {}
 
-    def receiving(self) -> bool:
+    def receiving(self, moving: bool = False) -> bool:  # noqa: ARG002
         return False
 
     def learn(self, site: str, address: str) -> None:

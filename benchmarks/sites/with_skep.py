@@ -26,7 +26,6 @@ def main() -> None:
         listen=here,
         peers=peers,
         token="of the benchmark",
-        finish_wait=120.0,
         start_wait=120.0,
         on_event=lambda text: events.append(f"{time.monotonic() - began:.1f} {text}"),
         **chosen.how,

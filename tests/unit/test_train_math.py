@@ -13,7 +13,7 @@ from skep.train.accounting import (
     ring_bytes_per_step,
 )
 from skep.train.codec import BLOCK, CODECS, codec
-from skep.train.outer import Key, Outer, ahead, fresh, outer_step, sealed
+from skep.train.outer import PLAIN, Key, Outer, ahead, fitting, fresh, outer_step, sealed
 from skep.train.pacing import Pacer
 from skep.train.schedule import FIRST_S, may_close, patience
 
@@ -166,3 +166,11 @@ def test_never_faster_than_stated(costs):
     total, _ = paced(costs)
     assert total >= 0.1 * len(costs) - 1e-9
     assert total >= sum(costs) - 1e-9
+
+
+def test_momentum_makes_the_outer_step_as_long_as_a_round_is_worth():
+    assert fitting(None, 9.0) == fitting(0.0, 9.0) == fitting(1.0, 9.0) == PLAIN
+    assert fitting(1.5, 1.0) == PLAIN
+    for gain, most, times in ((1.2, 4.0, 1.2), (2.0, 9.0, 2.0), (4.0, 9.0, 3.0), (4.0, 4.0, 2.0)):
+        assert 1 / (1 - fitting(gain, most).momentum) == pytest.approx(times, rel=0.01)
+        assert fitting(gain, most).lr == 1.0

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from skep.train.codec import last_codec
+
 AUTO = "auto"
 DELAY_SHARE = 0.5
 FINER = 0.7  # a finer codec is taken up again only well within its limit, so that it does not flap
@@ -59,6 +61,7 @@ class Chosen:
     interval_s: float
     longest_s: float
     why: Mapping[str, str]
+    last_s: float = 0.0  # for the last exchange to have crossed all links
 
     def differs(self, other: Chosen | None) -> bool:
         """Whether it is worth telling after ``other`` was told."""
@@ -82,10 +85,14 @@ def busy_s(known: Known, codec: str) -> float:
 def needed_s(known: Known, codec: str) -> float:
     """The shortest interval with ``codec`` that the rules allow, in seconds."""
     step = known.step_s or STEP_S
+    return max(exchange_s(known, codec) / DELAY_SHARE, known.bounds.least_steps * step)
+
+
+def exchange_s(known: Known, codec: str) -> float:
+    """Seconds from the call of a round of all fragments until all sites have the results."""
     # of few fragments some sites lead none, others more than their share
     turns = -(-known.fragments // known.sites) * known.sites / known.fragments
-    delay = busy_s(known, codec) * turns
-    return max(delay / DELAY_SHARE, known.bounds.least_steps * step)
+    return busy_s(known, codec) * turns
 
 
 def choose(known: Known, before: Chosen | None = None) -> Chosen:
@@ -95,7 +102,7 @@ def choose(known: Known, before: Chosen | None = None) -> Chosen:
     needed, most = needed_s(known, codec), max(known.bounds.most_steps * step, 1.0)
     interval = known.interval_s if known.interval_s is not None else min(needed, most)
     why = {"codec": why_codec, "interval": _why(known, codec, interval, step)}
-    return Chosen(codec, interval, most, why)
+    return Chosen(codec, interval, most, why, exchange_s(known, last_codec(codec)))
 
 
 def _codec(known: Known, step: float, before: Chosen | None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from skep.errors import InputError
 from skep.runenv import parse_address
 from skep.train.admission import Admission, Link
 from skep.train.choice import DELAY_SHARE, Chosen
+from skep.train.ending import Ending
 from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
 from skep.train.member import Member
@@ -97,6 +98,12 @@ class Exchange:
     @property
     def finished(self) -> bool:
         return self._rounds.finished
+
+    def over(self, ending: Ending) -> bool:
+        """Whether this site, which has ended, has waited long enough for the last round."""
+        last_s = self.chosen.interval_s + self.chosen.last_s if self.chosen is not None else 0.0
+        together = self._rounds.all_end()
+        return ending.over(time.monotonic(), together, self._mesh.receiving(moving=True), last_s)
 
     @property
     def sites(self) -> list[str]:
@@ -277,7 +284,10 @@ class Exchange:
         """Leave: what was queued is delivered, then the thread ends."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(2 * FLUSH_S + 5.0)
+            sent = -1
+            while self._thread.is_alive() and sent < self.sent:  # as long as something moves
+                sent = self.sent
+                self._thread.join(2 * FLUSH_S + 5.0)
 
     # -- in the thread ----------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from skep.train.frames import Kind, Message
 from skep.train.gauge import Gauge
 from skep.train.lead import Options
 from skep.train.member import Member
-from skep.train.outer import OuterState
+from skep.train.outer import OuterState, fitting
 from skep.train.parts import Call, Local, Part, beat
 from skep.train.rounds import Rounds
 
@@ -124,6 +124,10 @@ class Fragments:
         for index in found:
             self.rounds[index].refused = ""
         return found
+
+    def all_end(self) -> bool:
+        """Whether all connected sites have ended their training."""
+        return all(view.local.finishing for view in list(self.views.values()))
 
     def behind(self) -> bool:
         return any(rounds.behind() for rounds in self.rounds)
@@ -238,7 +242,7 @@ class Fragments:
         )
         self._chosen_at, self.chosen = now, choose(known, self.chosen)
         for rounds in self.rounds:
-            rounds.pace(self.chosen)
+            rounds.pace(self.chosen, fitting(self.gauge.speed_up, self.gauge.most))
         if self.views and step_s and self.chosen.differs(self._told_choice):
             self._told_choice = self.chosen
             self.events.append(self.chosen.told())

@@ -90,6 +90,12 @@ class Gauge:
         found = self._noise()
         return 0.0 if found is None else (1 + found[1]) / (1 + found[0])
 
+    @property
+    def most(self) -> float:
+        """What ``speed_up`` can be at most: tokens of all sites over those of the largest."""
+        tokens, largest = self.sums[4:6]
+        return tokens / largest if largest else 1.0
+
     def said(self) -> str:
         """One line; a warning where joining brings little or nothing. Empty: not known yet."""
         times = self.speed_up

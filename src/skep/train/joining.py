@@ -35,7 +35,7 @@ def join(
     overlap: bool = True,
     grace: float | None = None,
     start_wait: float = 30.0,
-    finish_wait: float = 20.0,
+    finish_wait: float | None = None,
     sharded: bool = False,
     streams: int | None = None,
     trace: str = "",
@@ -61,6 +61,8 @@ def join(
     carry the data to each peer that this site dials (1: that of the calls), otherwise chosen by
     what the link carries. ``trace`` is a file for Chrome's trace viewer, ``tensorboard`` a folder
     for its event files, ``mllog`` says what a log of MLPerf needs and where to write it.
+    ``start_wait`` (seconds) is how long the first start waits for all peers, ``finish_wait`` the
+    end for a common last round, otherwise derived from the link and what is still to come.
     ``on_event`` is called with one line of text, from a background thread.
     """
     ranks = Ranks()

@@ -31,7 +31,7 @@ LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a 
 class Options:
     """What a user may set about the rounds; absent means chosen from measurements."""
 
-    outer: Outer = PLAIN
+    outer: Outer | None = None
     codec: str = AUTO
     interval: float | None = None  # seconds
     interval_steps: int | None = None  # local steps, instead of seconds
@@ -58,6 +58,7 @@ class Lead:
     guard: Guard = field(default_factory=Guard)
     owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
     chosen: Chosen = field(default_factory=lambda: choose(Known(0)))
+    outer: Outer = PLAIN  # as chosen
 
     @property
     def interval_s(self) -> float:
@@ -184,7 +185,7 @@ class Lead:
         usual = LONG_AGO * max(self.interval_s, self.exchange_s or 0.0, 0.2)
         oldest = max(part.seconds for part in parts.values())
         steady = self.options.interval_steps is not None or oldest <= usual
-        outer = self.options.outer
+        outer = self.options.outer or self.outer
         return outer if steady and len(parts) > 1 and not self.final else PLAIN
 
     def delivered(self, site: str, now: float) -> None:

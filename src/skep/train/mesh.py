@@ -7,7 +7,6 @@ what happened and knows nothing about rounds.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
 from collections.abc import Awaitable
@@ -126,9 +125,10 @@ class Mesh:
         if peer is not None:
             self._put(peer, message)
 
-    def receiving(self) -> bool:
-        """Whether any peer's data has come in part."""
-        return any(peer.wire.receiving for peer in self.peers.values())
+    def receiving(self, moving: bool = False) -> bool:
+        """Whether any peer's data has come in part; ``moving``: or is on its way to any."""
+        wires = [peer.wire for peer in self.peers.values()]
+        return any(wire.receiving or (moving and wire.sending) for wire in wires)
 
     @property
     def relayed(self) -> int:
@@ -145,12 +145,13 @@ class Mesh:
         return {site: rate for site, rate in rates if rate}
 
     async def stop(self) -> None:
-        """Tell everyone that this site leaves on purpose, then close. Takes ``FLUSH_S`` at most."""
+        """Tell everyone that this site leaves on purpose, then close.
+
+        Who has not taken any data for ``FLUSH_S`` is not waited for.
+        """
         self._leaving = True
         peers = list(self.peers.values())
-        with contextlib.suppress(TimeoutError, OSError):
-            async with asyncio.timeout(FLUSH_S):
-                await asyncio.gather(*(self._leave(peer) for peer in peers))
+        await asyncio.gather(*(self._leave(peer) for peer in peers), return_exceptions=True)
         if self._server is not None:
             self._server.close()
         await self._relay.drain(FLUSH_S)  # others may still be about their last round
@@ -161,7 +162,7 @@ class Mesh:
 
     async def _leave(self, peer: Peer) -> None:
         self._put(peer, Message(Kind.LEAVE))
-        await peer.wire.close_flushed()
+        await peer.wire.close_flushed(FLUSH_S)
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Do this in the background, until ``stop``."""

@@ -33,6 +33,20 @@ class Outer:
 PLAIN = Outer(1.0, 0.0)  # a weighted average, nothing more
 
 
+def fitting(gain: float | None, most: float) -> Outer:
+    """The outer step where a common round is worth ``gain`` of a site's own, of ``most`` at best.
+
+    Averaging takes noise away and leaves the step as long as that of one site, though a step on
+    ``gain`` times as much data could be longer by that. Momentum ``m`` lengthens it by
+    ``1 / (1 - m)`` in the directions that last, hence ``m = 1 - 1 / gain``: none where all sites
+    learn the same, as those of a young model do. Of ``gain`` no more than the root of ``most`` is
+    taken, by which steps of Adam may grow with the batch (arXiv 2205.10287).
+    """
+    if gain is None or gain <= 1.0:
+        return PLAIN
+    return Outer(1.0, round(1.0 - 1.0 / min(gain, max(most, 1.0) ** 0.5), 3))
+
+
 class Key(NamedTuple):
     """What tells two outer states apart, and which of them is ahead."""
 

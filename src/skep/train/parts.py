@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -237,6 +237,16 @@ class Local:
     sent: int = 0  # wire bytes
     finishing: bool = False
     hungry: bool = False  # it waits for samples
+
+
+def newer(held: Local, come: Local) -> Local:
+    """The report that was made later: one beside news waits for data before it, others overtake.
+
+    Bytes only grow, and a run that has ended its training does not begin again.
+    """
+    if come.sent < held.sent:
+        return held
+    return replace(come, finishing=come.finishing or held.finishing)
 
 
 @dataclass(slots=True)

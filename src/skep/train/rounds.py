@@ -16,13 +16,14 @@ from skep.train.frames import Kind, Message
 from skep.train.gauge import Moments
 from skep.train.lead import HUNGRY_S, Lead, Options
 from skep.train.member import Member
-from skep.train.outer import PLAIN, OuterState, outer_step
+from skep.train.outer import PLAIN, Outer, OuterState, outer_step
 from skep.train.parts import (
     Call,
     Local,
     Part,
     Result,
     View,
+    newer,
     part_from,
     read_beat,
     result_from,
@@ -69,9 +70,9 @@ class Rounds(Standing):
         self.refused = ""  # why this site's contribution was not merged; the loop drops it then
         self._applied = now
 
-    def pace(self, chosen: Chosen) -> None:
-        """Codec and interval from here on."""
-        self._lead.chosen = chosen
+    def pace(self, chosen: Chosen, outer: Outer) -> None:
+        """Codec, interval and outer step from here on."""
+        self._lead.chosen, self._lead.outer = chosen, outer
 
     # -- what happens -----------------------------------------------------------------------
 
@@ -235,7 +236,8 @@ class Rounds(Standing):
 
     def _on_beat(self, site: str, message: Message, now: float) -> None:
         view = self.views[site]
-        key, view.local = read_beat(message, self.index)
+        key, local = read_beat(message, self.index)
+        view.local = newer(view.local, local)
         view.key = view.key if key is None else key
         self.reports[site] = view.local
         if self._holds(view):

@@ -13,6 +13,7 @@ from skep.train.between import Between
 from skep.train.checkpoint import Checkpoint
 from skep.train.chip import Chip
 from skep.train.data import Samples, leasable, values_of
+from skep.train.ending import Ending
 from skep.train.exchange import Exchange
 from skep.train.fragments import cuts, digest_of, fragments_for, why_fragments
 from skep.train.journal import Journal
@@ -326,8 +327,8 @@ class Run:
     # -- finishing --------------------------------------------------------------------------
 
     def _finish(self, exchange: Exchange, replicas: Replicas) -> torch.Tensor:
-        deadline = time.monotonic() + self._settings.finish_wait
-        while exchange.sites and not exchange.finished and time.monotonic() < deadline:
+        ending = Ending(time.monotonic(), self._settings.finish_wait)
+        while exchange.sites and not exchange.finished and not exchange.over(ending):
             exchange.report(self._local(finishing=True), replicas.pending)
             self._adopt(exchange.states)
             self._between.contribute(exchange.wanted, time.monotonic())

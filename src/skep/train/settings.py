@@ -16,7 +16,7 @@ from skep.train.fragments import MOST
 from skep.train.lanes import MOST as MOST_LANES
 from skep.train.lead import Options
 from skep.train.mllog import MLLog, checked
-from skep.train.outer import PLAIN, Outer
+from skep.train.outer import Outer
 
 OnEvent = Callable[[str], None]
 MIN_REASON = 8
@@ -43,7 +43,7 @@ class Settings:
     fragments: int | None = None  # None: by the size of the model
     options: Options = field(default_factory=Options)
     start_wait: float = 30.0
-    finish_wait: float = 20.0
+    finish_wait: float | None = None  # by the link and what is to come (``ending``)
     sharded: bool = False
     streams: int | None = None  # connections for data to each peer; None: by its link
     trace: str = ""
@@ -74,7 +74,7 @@ def settings(
     overlap: bool = True,
     grace: float | None = None,
     start_wait: float = 30.0,
-    finish_wait: float = 20.0,
+    finish_wait: float | None = None,
     sharded: bool = False,
     streams: int | None = None,
     trace: str = "",
@@ -102,7 +102,7 @@ def settings(
         fragments=_fragments(fragments, overlap),
         options=_options(interval, interval_steps, outer, codec, grace),
         start_wait=_positive("start_wait", start_wait),
-        finish_wait=_positive("finish_wait", finish_wait),
+        finish_wait=None if finish_wait is None else _positive("finish_wait", finish_wait),
         sharded=sharded,
         streams=None if streams is None else _whole("streams", streams, MOST_LANES),
         trace=trace,
@@ -164,11 +164,10 @@ def _options(
             codec_named(codec)
     except ValueError as error:
         raise InputError("codec", codec, f"{error}, {AUTO}") from error
-    chosen = outer or PLAIN
-    if not 0 < chosen.lr <= 10 or not 0 <= chosen.momentum < 1:
-        raise InputError("outer", chosen, "allowed: lr above 0 up to 10, momentum from 0 below 1")
+    if outer is not None and not (0 < outer.lr <= 10 and 0 <= outer.momentum < 1):
+        raise InputError("outer", outer, "allowed: lr above 0 up to 10, momentum from 0 below 1")
     return Options(
-        outer=chosen,
+        outer=outer,
         codec=codec,
         interval=None if interval is None else _positive("interval", interval),
         interval_steps=None if interval_steps is None else _whole("interval_steps", interval_steps),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from skep.train.ending import LEAST_S
 from skep.train.shelf import Ranges, Want, first, minus, size, tidy
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Supply:
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
-        exchange, patience = self._run._exchange, self._run._settings.finish_wait
+        exchange = self._run._exchange
+        patience = self._run._settings.finish_wait or LEAST_S
         deserted = exchange is None or not exchange.sites
         if deserted and now - self._waiting_since > patience:
             self._run._tell("nobody is left to hand out samples: this pass ends here")

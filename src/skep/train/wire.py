@@ -221,18 +221,30 @@ class Wire:
         """Whether a message of data has come in part."""
         return self._assemblers[True].busy
 
+    @property
+    def sending(self) -> bool:
+        """Whether data waits to be sent, or to be acknowledged."""
+        return bool(self._data) or self.window.sent > self.window.acknowledged
+
     async def _read(self, count: int) -> bytes:
         data = await self._channel.read(count)
         self.heard = self._loop.time()
         return data
 
-    async def close_flushed(self) -> None:
-        """Close when the peer has all data that was queued before, or is gone.
+    async def close_flushed(self, patience_s: float) -> None:
+        """Close when the peer has all data that was queued before, or has taken none for so long.
 
         Not earlier: a socket that is closed with acknowledgements unread resets the connection,
         and what was on its way is lost.
         """
-        await self._done.wait()
+        taken = -1
+        while not self._done.is_set() and taken < self.window.acknowledged:
+            taken = self.window.acknowledged
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._done.wait()
+        if not self._done.is_set():
+            self.abort()
         self._channel.close()
         await self._channel.closed()
 
