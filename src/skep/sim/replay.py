@@ -200,7 +200,7 @@ class Replay:
                 self.record.outcome[row] = OUTCOMES.index("refused")
             else:
                 user = self.requests.user(row)
-                self.draft.add(Submitted(at=times[row], job=str(row), spec=spec, user=user))
+                self.draft.fold(Submitted(at=times[row], job=str(row), spec=spec, user=user))
             row += 1
         self._arrived = row
 
@@ -256,7 +256,7 @@ class Replay:
 
     def _ready(self, when: float, task: Task, live: Live) -> None:
         if task.holds(live) and live.share.site not in self.outages.dark:
-            self.draft.add(RunReady(at=when, job=task.job, run=live.run))
+            self.draft.fold(RunReady(at=when, job=task.job, run=live.run))
             self._at_once = True
 
     def _begin(self, when: float, task: Task, live: Live) -> None:
@@ -270,7 +270,7 @@ class Replay:
         if math.isnan(self.record.started[task.row]):
             self.record.started[task.row] = when - self.start
         self.record.site[task.row] = self.topology.row[live.share.site]
-        self.draft.add(RunStarted(at=when, job=task.job, run=live.run))
+        self.draft.fold(RunStarted(at=when, job=task.job, run=live.run))
         self.outages.stall(task)
         self.turn(task, when)
 
