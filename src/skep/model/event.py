@@ -63,9 +63,11 @@ class Placed(_Event):
     attempt: int
     runs: tuple[RunGrant, ...]
     go: bool = False
-    repair: bool = False  # a lost share again, beside runs that go on
-    grow: bool = False  # one more share, beside runs that go on
-    expected: float | None = None  # s that it was expected to work yet
+    repair: Annotated[bool, Field(description="a lost share again, beside runs that go on")] = False
+    grow: Annotated[bool, Field(description="one more share, beside runs that go on")] = False
+    expected: Annotated[float | None, Field(description="s that it was expected to work yet")] = (
+        None
+    )
     reason: str
 
 
@@ -75,7 +77,9 @@ class Deferred(_Event):
 
     kind: Literal["deferred"] = "deferred"
     reason: str
-    refusals: dict[str, int] = field(default_factory=dict)  # reason -> number of sites
+    refusals: Annotated[dict[str, int], Field(description="reason -> number of sites")] = field(
+        default_factory=dict
+    )
 
 
 @record
@@ -119,7 +123,9 @@ class RunStopping(_Event):
     kind: Literal["run_stopping"] = "run_stopping"
     run: str
     reason: str
-    grace: float | None = None  # s until it is killed; None: the usual
+    grace: Annotated[float | None, Field(description="s until it is killed; None: the usual")] = (
+        None
+    )
 
 
 @record
@@ -166,7 +172,7 @@ class Claimed(_Event):
     kind: Literal["claimed"] = "claimed"
     shares: tuple[Share, ...]
     until: float
-    victims: tuple[str, ...] = ()  # jobs that give chips back
+    victims: Annotated[tuple[str, ...], Field(description="jobs that give chips back")] = ()
     reason: str
 
 

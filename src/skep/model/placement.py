@@ -22,7 +22,7 @@ class Share:
     """
 
     site: str
-    pool: Index  # into the site's pools
+    pool: Annotated[int, Field(ge=0, description="index into the site's pools")]
     chip: str
     chips: Count
     nodes: Count
