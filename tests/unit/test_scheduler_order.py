@@ -185,11 +185,11 @@ def test_who_has_had_less_goes_first() -> None:
     assert placed(world(site("ash", 12), jobs=jobs), policy) == ["none", "some", "much"]
 
 
-def runs(began: float, had: float, priority: int = 0) -> Held:
+def runs(began: float, had: float, priority: int = 0, every: float = 600.0) -> Held:
     """One run of 4 chips."""
     holder = Holder(
         "runs",
-        Job(name="runs", run="x", checkpoint_every=600),
+        Job(name="runs", run="x", checkpoint_every=every or None),
         priority,
         NOW - began,
         NOW + 1e5,
@@ -203,7 +203,7 @@ def runs(began: float, had: float, priority: int = 0) -> Held:
         watts=0 * one,
         priority=np.array([priority]),
         began=one * holder.began,
-        every=one * 600.0,
+        every=one * every,
         safe_until=-np.inf * one,
         worth=one,
         spare=np.array([0]),
@@ -219,6 +219,9 @@ def runs(began: float, had: float, priority: int = 0) -> Held:
         (runs(began=5 * 3600.0, had=0.0), {}, True),  # 20 chip-hours
         (runs(began=3600.0, had=15.0), {}, True),  # 19
         (runs(began=3600.0, had=0.0), {}, False),  # 4: of one class with the newcomer
+        (runs(began=3500.0, had=13.0), {}, True),  # 17, of which 0.6 would be lost
+        (runs(began=599.0, had=16.0, every=0.0), {}, True),  # 17, of which 0.7 would be lost
+        (runs(began=2400.0, had=14.0, every=0.0), {}, False),  # 17, of which 2.7 would be lost
         (runs(began=5 * 3600.0, had=0.0), {"level": 1}, False),
         (runs(began=5 * 3600.0, had=0.0), {"evicted": True}, False),
         (runs(began=5 * 3600.0, had=0.0, priority=1), {}, False),
@@ -236,7 +239,7 @@ def test_one_that_has_had_more_is_stopped_for_one_that_has_had_less(
     if stops:
         (victim,) = plan.preemptions[0].victims
         assert victim.cause == ("priority" if held.lowest < 0 else "attained")
-    elif held.lowest == 0 and not waits:
+    elif held.lowest == 0 and not waits and held.every[0]:
         assert plan.again == pytest.approx(NOW + 3 * 3600.0, abs=0.1)  # 16 chip-hours then
     assert not schedule(snapshot, policy.model_copy(update={"preemption": False}), NOW).preemptions
 

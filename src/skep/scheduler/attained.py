@@ -13,10 +13,11 @@ from bisect import bisect_right
 import numpy as np
 
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Holder, Ints
+from skep.model.snapshot import Bools, Floats, Holder, Ints
 from skep.scheduler.prey import Herd
 
 HOUR = 3600.0
+LOST = 0.1  # of what a job has had it may lose so much, to one that has had less
 ROUNDING = 1e-3  # s: by then it is in the next class, whatever sums of floats make of it
 
 
@@ -44,10 +45,25 @@ def levels(policy: Policy, herd: Herd, now: float) -> Ints:
     return found
 
 
+def may_give_way(policy: Policy, herd: Herd, now: float, to: int) -> Bools:
+    """Which rows' jobs are in a higher class than ``to``, and lose little of what they have had."""
+    had = herd.had + herd.worth * herd.chips * np.maximum(0.0, now - herd.began)
+    rows = np.arange(len(had))
+    lost = herd.each(rows, np.zeros(len(had), dtype=bool), now) * herd.chips
+    may: Bools = (levels(policy, herd, now) > to) & (lost <= LOST * had)
+    return may
+
+
 def next_change(policy: Policy, herd: Herd, now: float) -> float:
-    """When the next of the jobs comes into another class, or may be stopped; inf for never."""
+    """When the next of the jobs comes into another class, may be stopped, or has saved its work.
+
+    Infinity for never.
+    """
     bounds: Floats = np.append(np.array(policy.levels) * HOUR, np.inf)
     rate = np.maximum(herd.worth * herd.chips, 1e-9)
     at = herd.began + (bounds[levels(policy, herd, now)] - herd.had) / rate + ROUNDING
-    times = np.concatenate((at, herd.safe_until))
+    every = np.where((herd.every > 0) & (levels(policy, herd, now) > 0), herd.every, np.inf)
+    passed = np.floor(np.maximum(0.0, now - herd.began) / every) + 1.0
+    saved = herd.began + np.where(np.isfinite(every), passed * every, np.inf) + ROUNDING
+    times = np.concatenate((at, saved, herd.safe_until))
     return float(times[times > now].min(initial=np.inf))

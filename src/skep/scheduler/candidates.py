@@ -9,7 +9,7 @@ import numpy as np
 
 from skep.model.snapshot import Bools, Floats, Holder, Ints, Waiting
 from skep.scheduler.ask import Ask
-from skep.scheduler.attained import levels
+from skep.scheduler.attained import may_give_way
 from skep.scheduler.board import Board
 from skep.scheduler.ledger import Ledger
 from skep.scheduler.owed import Debts, owed_to
@@ -90,7 +90,7 @@ def candidates(
     if board.policy.preemption:
         below = herd.priority < job.priority
         if by_level and board.policy.order == "attained":
-            more = levels(board.policy, herd, now) > job.level
+            more = may_give_way(board.policy, herd, now, job.level)
             below |= (herd.priority == job.priority) & more
         can = can | (below & (herd.safe_until <= now))
     can = can & lies[herd.pool]
