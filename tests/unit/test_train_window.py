@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skep.train.lanes import lanes_for
+from skep.train.lanes import Widening
 from skep.train.window import AHEAD_S, LEAST, Window
 
 
@@ -141,12 +141,6 @@ def test_the_round_trip_is_the_shortest_that_was_seen():
     assert window.round_trip == pytest.approx(0.08)
 
 
-def test_a_long_fat_link_is_worth_several_connections():
-    assert lanes_for(None, None) == lanes_for(1e6, 0.001) == lanes_for(125e3, 0.3) == 1
-    assert lanes_for(12.5e6, 0.03) == 3
-    assert lanes_for(1e9, 0.1) == 8
-
-
 def test_acknowledgements_that_come_in_bunches_do_not_make_a_link_look_fast():
     """Those of a busy slow link wait behind the peer's own data, some seconds, and come at once."""
     rate, window, now, free = 12_500.0, Window(), 0.0, 0.0
@@ -175,3 +169,22 @@ def test_one_jump_after_a_loss_does_not_begin_the_measurement_anew():
         window.acknowledge(min(window.acknowledged + (1 << 15), window.sent), now)
     assert window._steady
     assert window._mean == pytest.approx(rate, rel=0.25)
+
+
+def test_only_a_long_fat_link_is_worth_several_connections():
+    for rate, trip in ((None, None), (1e6, 0.001), (125e3, 0.3)):
+        assert Widening().wants(rate, trip) == 0
+    assert Widening().wants(12.5e6, 0.02) == 2
+    assert Widening(wished=3).wants(None, None) == 3
+    assert Widening(wished=1).wants(1e9, 0.1) == 0
+
+
+@pytest.mark.parametrize(("each", "ends"), [(1.3e6, 8), (12e6, 2)])
+def test_connections_are_added_for_as_long_as_they_carry_more(each, ends):
+    """A link of 12 MB/s and 60 ms, of which one connection carries ``each`` at most."""
+    widening = Widening()
+    for _ in range(20):
+        rate = min(max(widening.count, 1) * each, 12e6)
+        for _ in range(widening.wants(rate, 0.06)):
+            widening.opened(rate)
+    assert widening.count == ends

@@ -20,7 +20,7 @@ from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
-from skep.train.lanes import lanes_for, why_lanes
+from skep.train.lanes import Widening, why_lanes
 from skep.train.meeting import Meeting
 from skep.train.member import Member, supersedes, unlike
 from skep.train.peer import Listener, Peer
@@ -36,7 +36,7 @@ PATIENT = 8
 SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
 FLUSH_S = 20.0
 SITES = 1024  # addresses that may be learned from others
-WIDEN_S = 2.0  # between two looks whether a link is worth more connections
+WIDEN_S = 5.0  # between two looks whether a link is worth more connections
 LANES = 64  # connections for data that a peer may open
 STRANGERS = 32  # connections that may be in their handshake at the same time
 
@@ -329,14 +329,14 @@ class Mesh:
 
     async def _widen(self, peer: Peer, address: str) -> None:
         """Open as many connections for data as are set, or as the way to the peer is worth."""
-        await asyncio.sleep(0)
+        window, widening = peer.wire.window, Widening(self._streams)
         while self.peers.get(peer.member.site) is peer:
-            window, count = peer.wire.window, len(peer.wire.lanes)
-            wanted = self._streams or lanes_for(window.rate, window.round_trip)
-            if wanted <= max(count, 1):
-                await asyncio.sleep(WIDEN_S)
-            elif not await self._open_lane(peer, address, count + 1):
-                return  # it will do without
+            rate = window.rate
+            for _ in range(widening.wants(rate, window.round_trip)):
+                if not await self._open_lane(peer, address, widening.count + 1):
+                    return  # it will do without
+                widening.opened(rate)
+            await asyncio.sleep(WIDEN_S)
 
     async def _open_lane(self, peer: Peer, address: str, number: int) -> bool:
         try:

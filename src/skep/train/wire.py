@@ -189,6 +189,7 @@ class Wire:
     async def receive_on(self, lane: Wire) -> list[Message]:
         """What the next frame on ``lane`` completes. Raises as ``receive``."""
         head, body = await lane._frame()
+        self.heard = lane.heard
         if not head.data:
             raise FrameError(f"{head.kind.name} on a connection for data")
         return self._sorted(head, body)
