@@ -89,8 +89,9 @@ def test_checkpoints_go_on_at_other_sites(virtual, tmp_path, before, after):
     if not kept:
         assert total == trained
         return
-    assert min(new.began.values()) >= 0.4 * rounds
-    assert tokens * 0.4 < total - trained <= tokens
+    # The last checkpoint is of 10 s, or of 5 s where the disk was busy then.
+    assert min(new.began.values()) >= 0.25 * rounds
+    assert tokens * 0.25 < total - trained <= tokens
     assert all(run.round > new.began[name] + 3 for name, run in new.runs.items())
     loss = (new.runs[after[0]].synchronised[:4] - 1).abs().max()
     assert float(loss) < 0.2
