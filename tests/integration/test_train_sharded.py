@@ -1,5 +1,6 @@
 """A model sharded inside its sites: rank i exchanges its shard with the ranks i of the others."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -133,3 +134,16 @@ def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks_and_of_fewer(m
     assert again["a"][0]["loss"] < 1.0
     told = [line["text"] for line in sites.progress("b", "event")]
     assert any(text.startswith("shards of 2 are cut for 3") for text in told)
+
+
+def test_sharded_sites_share_a_data_set(make):
+    sites = make("a", "b")
+    for name in "ab":
+        sites.start(name, 60.0, ranks=2, shard="all", samples=160)
+    found = rails_agree(sites, 2)
+    seen = []
+    for who in [*names_of("a", 2), *names_of("b", 2)]:
+        lines = (sites.folder / f"{who}.steps").read_text().splitlines()
+        seen += [round(160 * number) for line in lines for number in json.loads(line)]
+    assert len(seen) == len(set(seen)) >= 157  # the last ones may be too few for all ranks
+    assert found["a"][0]["global_tokens"] == len(seen) * 8
