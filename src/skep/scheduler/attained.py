@@ -8,6 +8,7 @@ Source: Gu et al., "Tiresias: A GPU Cluster Manager for Distributed Deep Learnin
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 
 import numpy as np
@@ -18,6 +19,7 @@ from skep.scheduler.prey import Herd
 
 HOUR = 3600.0
 LOST = 0.1  # of what a job has had it may lose so much, to one that has had less
+TICK = 30.0  # s between two looks at who has had more
 ROUNDING = 1e-3  # s: by then it is in the next class, whatever sums of floats make of it
 
 
@@ -46,19 +48,29 @@ def levels(policy: Policy, herd: Herd, now: float) -> Ints:
 
 
 def may_give_way(policy: Policy, herd: Herd, now: float, to: int) -> Bools:
-    """Which rows' jobs are in a higher class than ``to``, and lose little of what they have had."""
-    had = herd.had + herd.worth * herd.chips * np.maximum(0.0, now - herd.began)
+    """Which rows' jobs are in a higher class than ``to``, and lose little of what they have had.
+
+    As of the last ``TICK``: else a large pool would be looked through again each second.
+    """
+    at = _tick(now)
+    had = herd.had + herd.worth * herd.chips * np.maximum(0.0, at - herd.began)
     rows = np.arange(len(had))
-    lost = herd.each(rows, np.zeros(len(had), dtype=bool), now) * herd.chips
-    may: Bools = (levels(policy, herd, now) > to) & (lost <= LOST * had)
+    lost = herd.each(rows, np.zeros(len(had), dtype=bool), at) * herd.chips
+    safe = herd.safe_until > at
+    may: Bools = (levels(policy, herd, at) > to) & (lost <= LOST * had) & ~safe
     return may
+
+
+def _tick(now: float) -> float:
+    return math.floor(now / TICK) * TICK
 
 
 def next_change(policy: Policy, herd: Herd, now: float) -> float:
     """When the next of the jobs comes into another class, may be stopped, or has saved its work.
 
-    Infinity for never.
+    Infinity for never; else a whole ``TICK``.
     """
+    now = _tick(now)
     bounds: Floats = np.append(np.array(policy.levels) * HOUR, np.inf)
     rate = np.maximum(herd.worth * herd.chips, 1e-9)
     at = herd.began + (bounds[levels(policy, herd, now)] - herd.had) / rate + ROUNDING
@@ -66,4 +78,5 @@ def next_change(policy: Policy, herd: Herd, now: float) -> float:
     passed = np.floor(np.maximum(0.0, now - herd.began) / every) + 1.0
     saved = herd.began + np.where(np.isfinite(every), passed * every, np.inf) + ROUNDING
     times = np.concatenate((at, saved, herd.safe_until))
-    return float(times[times > now].min(initial=np.inf))
+    found = float(times[times > now].min(initial=np.inf))
+    return found if math.isinf(found) else math.ceil(found / TICK) * TICK

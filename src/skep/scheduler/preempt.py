@@ -69,8 +69,8 @@ class Hunt(OnTimeline):
     _herds: dict[str, Herd] = field(default_factory=dict)
     _worth: Worth | None = None
     _least: float | None = None  # priority from which on something could be stopped
-    # Who has waited too long has chips kept for it: from then on nobody who has had less takes
-    # what comes free, or it would wait for ever.
+    # Who has waited too long has chips kept for it: from then on nobody of its priority takes what
+    # comes free there by having others stopped, or it would wait for ever.
     by_level: bool = True
 
     def _herd(self, kind: str) -> Herd:
@@ -129,7 +129,7 @@ class Hunt(OnTimeline):
             job,
             gone,
             by_level=self.by_level,
-            worthwhile=self._worthwhile(ask),
+            worthwhile=self._worthwhile(ask) if self.by_level else 0.0,
         )
         if found is None:
             return
