@@ -1,6 +1,6 @@
 """One model over slow links: skep.train beside torch DDP, torchft and hivemind, in one go.
 
-    python benchmarks/train.py [--parts links,loss,faults] [--only NAMES] [--rates 100,10,1]
+    python benchmarks/train.py [--parts links,loss,unequal,faults] [--only NAMES] [--rates 100,10,1]
                                [--steps N] [--json FILE]
 
 Sites are network namespaces (root), links are shaped by tbf in both directions, and each step is
@@ -11,7 +11,8 @@ Bytes are the kernel's counter of the site's link, headers and control included.
 an environment of their own that is made under build/peers on first use.
 
 ``links`` measures the systems over shaped links, and the time to a loss that all of them reach;
-``loss`` the loss at equal tokens against data parallelism, four virtual sites; ``faults`` is
+``loss`` the loss at equal tokens against data parallelism, four virtual sites; ``unequal`` chips of
+1, 1, 1/4 and 1/4 of a speed against the strong ones alone, in the same time; ``faults`` is
 ``benchmarks/faults.py``. With ``--json`` the figures of parts that were run before are kept.
 """
 
@@ -89,7 +90,7 @@ def peers() -> str:
 
 
 def measure(
-    system: System, mbit: float | None, steps: int, chosen: argparse.Namespace, seed: int = 1
+    system: System, mbit: float | None, steps: int, chosen: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """The figures of each site; an empty list when a site did not end in time."""
     python = peers() if system.foreign else sys.executable
@@ -98,7 +99,15 @@ def measure(
         for site in range(chosen.sites):
             out = Path(folder) / f"{site}.json"
             words = ["--site", site, "--hosts", ",".join(made.hosts), "--steps", steps]
-            words += ["--step-s", chosen.step_s, "--seed", seed, "--how", json.dumps(system.how)]
+            words += [
+                "--step-s",
+                chosen.step_s,
+                "--seed",
+                chosen.seed,
+                "--how",
+                json.dumps(system.how),
+            ]
+            words += ["--layers", chosen.layers, "--width", chosen.width]
             words += ["--out", out, *(["--curve"] if chosen.curve else [])]
             script = Path(__file__).parent / "sites" / system.script
             log = Path(folder) / f"{site}.log"
@@ -140,6 +149,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", default="skep int4,ddp fp16", help="systems, with commas; all")
     parser.add_argument("--seeds", default="1,2,3", help="of the part loss")
     parser.add_argument("--loss-steps", type=int, default=600, help="of each site")
+    parser.add_argument("--loss-batch", type=int, default=2, help="windows of 32 bytes a step")
+    parser.add_argument("--seed", type=int, default=1, help="of the part links")
+    parser.add_argument("--layers", type=int, default=4, help="of the model of the part links")
+    parser.add_argument("--width", type=int, default=128, help="8 layers of 512: 25 M parameters")
     parser.add_argument("--fault-rounds", type=int, default=200)
     parser.add_argument("--rates", default="100,1", help="Mbit/s, with commas; 0: not shaped")
     parser.add_argument("--steps", type=int, default=60)
@@ -187,12 +200,15 @@ def kept(path: str | None, figures: dict[str, Any], step_s: float) -> dict[str, 
 def main() -> None:
     """Measure what is asked for, print tables, keep figures."""
     chosen = options()
-    parts = ["links", "loss", "faults"] if chosen.parts == "all" else chosen.parts.split(",")
+    every = "links,loss,unequal,faults" if chosen.parts == "all" else chosen.parts
+    parts, seeds = every.split(","), [int(seed) for seed in chosen.seeds.split(",")]
     figures: dict[str, Any] = {}
     if "links" in parts:
         figures |= links(chosen)
     if "loss" in parts:
-        figures |= quality.gaps(chosen.loss_steps, [int(seed) for seed in chosen.seeds.split(",")])
+        figures |= quality.gaps(chosen.loss_steps, seeds, chosen.loss_batch)
+    if "unequal" in parts:
+        figures |= quality.unequal(chosen.loss_steps, seeds, chosen.loss_batch)
     if "faults" in parts:
         import faults
 

@@ -1,4 +1,5 @@
-"""Loss at equal tokens: four virtual sites with skep.train, data parallel, one site alone.
+"""Loss at equal tokens: four virtual sites with skep.train, data parallel, one site alone; and at
+equal time with chips of unequal speed.
 
 The product's own code on a virtual clock (``virtual``), the model of the example made smaller.
 """
@@ -67,10 +68,15 @@ class Job:
             self.step(number, model, optimizer)
         return self.heldout(model)
 
-    def skep(self, codec: str) -> dict[str, Any]:
-        """skep.train with what it chooses itself but the codec: loss, bytes per token, choices."""
-        world, found = virtual.World(), {}
-        names = [f"s{index}" for index in range(SITES)]
+    def skep(self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES) -> dict[str, Any]:
+        """skep.train with what it chooses itself but the codec: loss, bytes per token, choices.
+
+        Chips of ``speeds``: all train as long as the fastest needs for its steps. ``trained`` is
+        how many tokens the sites have trained, ``tokens`` those that came into the model.
+        """
+        world, found = virtual.World(), {"trained": 0}
+        names = [f"s{index}" for index in range(len(speeds))]
+        end = self.steps * STEP_S / max(speeds)
 
         def train(index: int) -> None:
             model, optimizer, loader = self.site(index)
@@ -84,13 +90,18 @@ class Job:
                 options=Options(codec=codec),
             )
             with Run(model, optimizer, chosen, Ranks()) as run:
-                for number, (x, y) in zip(range(self.steps), run.data(loader), strict=False):
+                began = world.now
+                while world.now - began < end - 1e-6:
+                    x, y = next(loader)
                     model(x, y).backward()
-                    world.step(STEP_S)
-                    self.step(number, model, optimizer)
+                    run.tokens(x.numel())
+                    world.step(STEP_S / speeds[index])
+                    self.step(int(self.steps * (world.now - began) / end) - 1, model, optimizer)
+                    found["trained"] += x.numel()
                 run.finish()
                 if index == 0:
-                    found.update(run.stats, heldout=self.heldout(model))
+                    found.update(run.stats, heldout=self.heldout(model), tokens=run.global_tokens)
+                    found["took_s"] = world.now - began
 
         for index, name in enumerate(names):
             world.start(name, lambda index=index: train(index), RATE)
@@ -101,10 +112,29 @@ class Job:
         return found
 
 
-def gaps(steps: int, seeds: list[int]) -> dict[str, float]:
+UNEQUAL = (1.0, 1.0, 0.25, 0.25)
+
+
+def unequal(steps: int, seeds: list[int], batch: int = BATCH) -> dict[str, float]:
+    """Two strong and two weak chips against the strong ones alone, the same time: share of the
+    summed token rate that came into the model, losses."""
+    torch.set_num_threads(1)
+    ideal = steps * batch * CONTEXT * sum(UNEQUAL)
+    jobs = [Job(steps, seed, batch) for seed in seeds]
+    all_four = [job.skep("int4", UNEQUAL) for job in jobs]
+    strong = [job.skep("int4", UNEQUAL[:2]) for job in jobs]
+    return {
+        "unequal_token_share": statistics.mean(one["tokens"] for one in all_four) / ideal,
+        "unequal_loss": statistics.mean(one["heldout"] for one in all_four),
+        "unequal_strong_alone_loss": statistics.mean(one["heldout"] for one in strong),
+        "unequal_seeds": len(seeds),
+    }
+
+
+def gaps(steps: int, seeds: list[int], batch: int = BATCH) -> dict[str, float]:
     """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent."""
     torch.set_num_threads(1)
-    jobs = [Job(steps, seed) for seed in seeds]
+    jobs = [Job(steps, seed, batch) for seed in seeds]
     losses = {
         "ddp": statistics.mean(job.parallel(SITES) for job in jobs),
         "alone": statistics.mean(job.parallel(1) for job in jobs),
@@ -115,4 +145,4 @@ def gaps(steps: int, seeds: list[int]) -> dict[str, float]:
     for name, value in losses.items():
         if name != "ddp":
             found[f"loss_gap_{name}_pct"] = 100 * (value / losses["ddp"] - 1)
-    return found | {"loss_tokens": steps * SITES * BATCH * CONTEXT, "loss_seeds": len(seeds)}
+    return found | {"loss_tokens": steps * SITES * batch * CONTEXT, "loss_seeds": len(seeds)}

@@ -145,10 +145,7 @@ class Mesh:
         return {site: rate for site, rate in rates if rate}
 
     async def stop(self) -> None:
-        """Tell everyone that this site leaves on purpose, then close.
-
-        Who has not taken any data for ``FLUSH_S`` is not waited for.
-        """
+        """Leave on purpose; who has not taken any data for ``FLUSH_S`` is not waited for."""
         self._leaving = True
         peers = list(self.peers.values())
         await asyncio.gather(*(self._leave(peer) for peer in peers), return_exceptions=True)
