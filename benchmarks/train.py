@@ -1,7 +1,7 @@
 """One model over slow links: skep.train beside torch DDP, torchft and hivemind, in one go.
 
-    python benchmarks/train.py [--parts links,loss,unequal,faults] [--only NAMES] [--rates 100,10,1]
-                               [--steps N] [--json FILE]
+    python benchmarks/train.py [--parts links,loss,unequal,learners,faults] [--only NAMES]
+                               [--rates 100,10,1] [--steps N] [--json FILE]
 
 Sites are network namespaces (root), links are shaped by tbf in both directions, and each step is
 padded to the time of a virtual chip, so that the network and not the noise of this machine is
@@ -12,8 +12,9 @@ an environment of their own that is made under build/peers on first use.
 
 ``links`` measures the systems over shaped links, and the time to a loss that all of them reach;
 ``loss`` the loss at equal tokens against data parallelism, four virtual sites; ``unequal`` chips of
-1, 1, 1/4 and 1/4 of a speed against the strong ones alone, in the same time; ``faults`` is
-``benchmarks/faults.py``. With ``--json`` the figures of parts that were run before are kept.
+1, 1, 1/4 and 1/4 of a speed against the strong ones alone, in the same time; ``learners``
+and ``faults`` are ``benchmarks/learners.py`` and ``benchmarks/faults.py``. With ``--json`` the
+figures of parts that were run before are kept.
 """
 
 from __future__ import annotations
@@ -197,10 +198,27 @@ def kept(path: str | None, figures: dict[str, Any], step_s: float) -> dict[str, 
     return whole | {"raw": [[name, rate, sites] for (name, rate), sites in raw.items()]}
 
 
+def storms(parts: list[str], chosen: argparse.Namespace) -> dict[str, Any]:
+    """Figures of the parts in which things fail."""
+    figures: dict[str, Any] = {}
+    if "learners" in parts:
+        import learners
+
+        figures |= learners.measure(32, 4.0, 125.0, 1)
+    if "faults" in parts:
+        import faults
+
+        found = faults.proof(chosen.fault_rounds, 1)
+        figures |= {name: found[name] for name in ("fault_rounds", "fault_loss_gap_pct")}
+        figures["kill_stall_s"] = found["hit"]["blocked_s"]
+        figures["fault_account_wrong"] = len(found["hit"]["wrong"])
+    return figures
+
+
 def main() -> None:
     """Measure what is asked for, print tables, keep figures."""
     chosen = options()
-    every = "links,loss,unequal,faults" if chosen.parts == "all" else chosen.parts
+    every = "links,loss,unequal,learners,faults" if chosen.parts == "all" else chosen.parts
     parts, seeds = every.split(","), [int(seed) for seed in chosen.seeds.split(",")]
     figures: dict[str, Any] = {}
     if "links" in parts:
@@ -209,13 +227,7 @@ def main() -> None:
         figures |= quality.gaps(chosen.loss_steps, seeds, chosen.loss_batch)
     if "unequal" in parts:
         figures |= quality.unequal(chosen.loss_steps, seeds, chosen.loss_batch)
-    if "faults" in parts:
-        import faults
-
-        found = faults.proof(chosen.fault_rounds, 1)
-        figures |= {name: found[name] for name in ("fault_rounds", "fault_loss_gap_pct")}
-        figures["kill_stall_s"] = found["hit"]["blocked_s"]
-        figures["fault_account_wrong"] = len(found["hit"]["wrong"])
+    figures |= storms(parts, chosen)
     whole = kept(chosen.json, figures, chosen.step_s)
     for name, value in whole.items():
         if not isinstance(value, list):

@@ -14,9 +14,18 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def faults():
+    yield from benchmark("faults")
+
+
+@pytest.fixture(scope="module")
+def learners():
+    yield from benchmark("learners")
+
+
+def benchmark(name):
     before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("faults", BENCHMARKS / "faults.py")
-    made = sys.modules["faults"] = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    made = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     yield made
     sys.path[:] = before
@@ -42,3 +51,12 @@ def test_the_ledger_sees_what_does_not_add_up(faults, tmp_path):
     wrong = faults.judged(job)["wrong"]
     assert any("told" in text for text in wrong)
     assert any("tokens of j-a1-s1 where" in text for text in wrong)
+
+
+def test_a_storm_leaves_one_model_and_most_of_the_throughput(learners):
+    found = learners.measure(5, 2.0, 90.0, 1)
+    assert found["learner_faults"] == 3
+    assert found["learner_ended"] == 5
+    assert found["learner_digests"] == 1
+    assert found["learner_throughput"] > 0.9
+    assert found["learner_participants"] > 3.5
