@@ -5,7 +5,7 @@
 Two network namespaces joined by a forwarder of packets (``sites/tunnel.py``): round trip, rate,
 random loss each way. The mesh of the training library sends without end, with TLS, with as many
 connections for data as the row says, and at last with as many as it chooses. Shares are of the
-stated rate, after 20 s to settle. Needs root and /dev/net/tun.
+stated rate, after a minute to settle. Needs root and /dev/net/tun.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def measure(streams: int, options: argparse.Namespace) -> dict[str, float]:
             time.sleep(3.0)
             words = ["send", "10.78.0.1", str(streams), str(options.seconds), options.control]
             words.append(str(out))
-            inside(names[1], *ends, *words).wait(options.seconds + 90)
+            inside(names[1], *ends, *words).wait(options.seconds + 120)
             return dict(json.loads(out.read_text()))
         finally:
             for process in begun:

@@ -21,7 +21,7 @@ from skep.train.member import Member
 from skep.train.mesh import Mesh
 from skep.train.tls import identity
 
-PORT, PAYLOAD, SETTLE_S = 7005, bytes(1 << 18), 20.0
+PORT, PAYLOAD, SETTLE_S = 7005, bytes(1 << 18), 60.0
 
 
 class Quiet:

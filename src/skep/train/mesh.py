@@ -328,7 +328,7 @@ class Mesh:
         """Open as many connections for data as are set, or as the way to the peer is worth."""
         window, widening = peer.wire.window, Widening(self._streams)
         while self.peers.get(peer.member.site) is peer:
-            rate = window.rate
+            rate = window.mean  # one short peak would look like a gain
             for _ in range(widening.wants(rate, window.round_trip)):
                 if not await self._open_lane(peer, address, widening.count + 1):
                     return  # it will do without
@@ -346,7 +346,7 @@ class Mesh:
             return False
         peer.wire.add(wire)
         site, count, window = peer.member.site, len(peer.wire.lanes), peer.wire.window
-        why = why_lanes(self._streams, window.rate, window.round_trip)
+        why = why_lanes(self._streams, window.mean, window.round_trip)
         self.tell(f"lanes to {site}", f"data to {site} goes over {count} connections{why}")
         self.spawn(self._serve_lane(peer, wire))
         return True

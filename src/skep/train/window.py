@@ -78,6 +78,11 @@ class Window:
         limit = LEAST + AHEAD_S * (self.rate or 0.0)
         return self.sent - self.acknowledged < limit
 
+    @property
+    def mean(self) -> float | None:
+        """Bytes/s that the link carried on average when it was full; None: not known yet."""
+        return self._mean or None
+
     def pause(self, now: float) -> float:
         """Seconds until data may go out, if the window is open then."""
         self._slack = self._slack or now < self._due
