@@ -15,6 +15,7 @@ from skep.control.draft import Draft
 from skep.control.electricity import Electricity
 from skep.control.sentence import sentence
 from skep.control.snapshot import take_snapshot
+from skep.control.speaking import Speakers
 from skep.control.topology import Topology
 from skep.control.view import Energy, in_order_by, job_detail, job_view, site_view, why
 from skep.control.world import World
@@ -34,9 +35,6 @@ from skep.scheduler.order import ordered
 from skep.scheduler.schedule import line_of
 from skep.store.base import Store
 
-# So many of a site's former agents are remembered: what they still have on its way is old news.
-REPLACED = 16
-
 
 class Control:
     """One control plane over one pool: the world in memory, the store behind it."""
@@ -54,8 +52,7 @@ class Control:
         self.electricity = electricity
         self.world = World(topology, first_revision=int(now * 1000), policy=policy)
         self._token_of = token_of
-        self._numbers: dict[str, tuple[str, int]] = {}  # site -> (agent, last report's number)
-        self._replaced: dict[str, tuple[str, ...]] = {}  # site -> agents before, the last few
+        self._speakers = Speakers()
         loaded = store.load()
         self.world.seq = loaded.seq
         self.world.load(loaded.jobs, loaded.sites, now)
@@ -163,14 +160,12 @@ class Control:
         """
         if site not in self.world.sites:
             raise NotFoundError(f"there is no site {site!r} in pool {self.topology.pool.name}")
-        if self._in_order(site, report):
+        if self._speakers.counts(site, report, self.world.revision[site]):
             draft = Draft(self.world)
             sites.take_report(self.world, draft, self.policy, site, report, now)
             draft.commit(self.store)
-            before, _ = self._numbers.get(site, (report.agent, -1))
-            if before != report.agent:
-                self._replaced[site] = (*self._replaced.get(site, ()), before)[-REPLACED:]
-            self._numbers[site] = (report.agent, report.number)
+            if self._speakers.took(site, report, self.world.revision[site]):
+                self.world.revision[site] += 1
         # Whoever is answered may count on a lease: also one whose report came late.
         self.world.heard[site] = now
         return self.answer(site, report, acknowledged)
@@ -184,13 +179,6 @@ class Control:
         job = self.world.job_of.get(run, "")
         held = self.world.jobs[job].runs.get(run) if job else None
         return job if held is not None and held.share.site == site else ""
-
-    def _in_order(self, site: str, report: Report) -> bool:
-        """Whether it tells what is: not overtaken by a later one, nor by that of a new agent."""
-        agent, number = self._numbers.get(site, ("", -1))
-        if agent == report.agent:
-            return report.number >= number
-        return report.agent not in self._replaced.get(site, ())
 
     def sites(self, now: float) -> tuple[SiteView, ...]:
         """Every site of the pool."""
