@@ -41,7 +41,7 @@ def bench() -> ModuleType:
 
 def run(bench: ModuleType, case: object, by: object = None) -> object:
     columns = topology(case.pool, resolve_chips(case.pool))  # type: ignore[attr-defined]
-    return bench.replayed(case, columns, case.trace, by)  # type: ignore[attr-defined]
+    return bench.replayed(case, columns, case.trace, by or case.policy)  # type: ignore[attr-defined]
 
 
 @needs_facts
