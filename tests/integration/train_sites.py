@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from skep.engines import ports
 from skep.train.channel import Traffic
 from skep.train.exchange import Exchange
 from skep.train.outer import fresh
@@ -34,9 +34,9 @@ TOKEN = "a-secret-of-the-job"
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that no outgoing connection takes before the site listens on it, nor the next one."""
+    with ports.reserve("127.0.0.1") as taken:
+        return ports.port(taken)
 
 
 def train(spec):
