@@ -147,7 +147,8 @@ def test_all_die_and_resume_from_their_checkpoints(make, tmp_path):
         sites.start(name, 1.5, env={"SKEP_CHECKPOINT_DIR": str(tmp_path / f"ck-{name}")})
     results = sites.results()
     agree(results)
-    assert results[0]["start"][0] == results[1]["start"][0] >= reached["round"] - 10 > 0
+    # Who reads it a moment later may be a round further.
+    assert min(found["start"][0] for found in results) >= reached["round"] - 10 > 0
     assert results[0]["global_tokens"] > results[0]["tokens"] + results[1]["tokens"]
     texts = [line["text"] for line in sites.progress("b", "event")]
     assert any("outer.ckpt is not used" in text for text in texts)

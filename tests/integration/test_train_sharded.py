@@ -124,7 +124,8 @@ def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks_and_of_fewer(m
             sites.kill(who)
     start(1.5)
     found = rails_agree(sites, 2)
-    assert found["a"][0]["start"][0] == found["b"][0]["start"][0] >= reached / 3 > 0
+    # Who reads it a moment later may be a round further.
+    assert min(found[name][0]["start"][0] for name in "ab") >= reached / 3 > 0
     told = [line["text"] for line in sites.progress("b", "event")]
     assert any(text.startswith("resumed from the checkpoint") for text in told)
     assert not any("starts afresh" in text for text in told)
