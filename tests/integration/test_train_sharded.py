@@ -131,7 +131,7 @@ def test_sharded_sites_resume_from_the_checkpoints_of_their_ranks_and_of_fewer(m
     assert not any("starts afresh" in text for text in told)
     start(1.0, ranks=3)  # the shards are cut anew
     again = rails_agree(sites, 3)
-    assert again["a"][0]["start"][0] >= found["a"][0]["round"] - 1
+    assert again["a"][0]["start"][0] >= found["a"][0]["start"][0] - 1  # from its last checkpoint
     assert again["a"][0]["loss"] < 1.0
     told = [line["text"] for line in sites.progress("b", "event")]
     assert any(text.startswith("shards of 2 are cut for 3") for text in told)
