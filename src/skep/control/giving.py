@@ -10,6 +10,7 @@ from skep.control.world import World
 from skep.model.policy import Policy, Queue
 from skep.model.snapshot import Migration, Placement, Victim
 from skep.model.state import JobState
+from skep.scheduler.attained import level
 
 _ROUNDING = 1e-6  # chips; sums of floats
 
@@ -74,11 +75,10 @@ def _has_had_more(world: World, policy: Policy, job: JobState, owner: JobState) 
     if _rank(policy, job) != _rank(policy, owner):
         return f"{job.id} and {owner.id} are not of one priority"
 
-    def classes(one: JobState) -> int:
-        had = had_by(one, world.now, world.worth, world.rates.of(one.spec)) / 3600.0
-        return sum(1 for bound in policy.levels if bound <= had)
+    def level_of(one: JobState) -> int:
+        return level(policy, had_by(one, world.now, world.worth, world.rates.of(one.spec)))
 
-    if classes(job) > classes(owner):
+    if level_of(job) > level_of(owner):
         return ""
     return f"{job.id} has had no more than {owner.id}"
 

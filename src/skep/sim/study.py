@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,11 +187,14 @@ HEADER = (
 
 def write_csv(found: Study, path: Path) -> None:
     """One line for each job and policy, of the first seed. Raises ``OSError``."""
+    _write(path, HEADER, (line for outcome in found.outcomes for line in _lines(found, outcome)))
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as text:
         out = csv.writer(text)
-        out.writerow(HEADER)
-        for outcome in found.outcomes:
-            out.writerows(_lines(found, outcome))
+        out.writerow(header)
+        out.writerows(rows)
 
 
 def _lines(found: Study, outcome: Outcome) -> Iterator[tuple[object, ...]]:
@@ -228,16 +231,14 @@ TIMES = (
 
 def write_timeline(found: Study, path: Path) -> None:
     """One line for each span of time and policy, of the first seed. Raises ``OSError``."""
-    with path.open("w", encoding="utf-8", newline="") as text:
-        out = csv.writer(text)
-        out.writerow(TIMES)
-        for outcome in found.outcomes:
-            line, first = outcome.timeline, outcome.runs[0]
-            table = np.column_stack(
-                (line.times, line.held.sum(axis=1), line.fragmented, line.waiting)
-            )
-            for row in table.tolist():
-                out.writerow((first.policy, first.seed, *map(_shown, row)))
+    _write(path, TIMES, (span for outcome in found.outcomes for span in _spans(outcome)))
+
+
+def _spans(outcome: Outcome) -> Iterator[tuple[object, ...]]:
+    line, first = outcome.timeline, outcome.runs[0]
+    table = np.column_stack((line.times, line.held.sum(axis=1), line.fragmented, line.waiting))
+    for row in table.tolist():
+        yield first.policy, first.seed, *map(_shown, row)
 
 
 def _shown(value: float) -> str:
