@@ -1,8 +1,6 @@
 """Sites share a data set on a virtual clock: each sample once per pass, whoever dies or joins."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,15 +13,6 @@ from skep.train.settings import Settings
 
 NAMES = ("a", "b", "c")
 COUNT, WIDTH = 600, 4
-
-
-@pytest.fixture(scope="module")
-def virtual():
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks/sites"))
-    import virtual
-
-    yield virtual
-    sys.path.pop(0)
 
 
 class Job:

@@ -14,22 +14,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from train_sites import Sites, free_port
+from train_sites import free_port
 
 from skep.train import Outer
-
-
-@pytest.fixture
-def make(tmp_path):
-    made = []
-
-    def sites(*names):
-        made.append(Sites(tmp_path, *names))
-        return made[-1]
-
-    yield sites
-    for one in made:
-        one.stop()
 
 
 def agree(results):

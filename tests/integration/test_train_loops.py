@@ -1,23 +1,11 @@
 """Loops as people write them: mixed precision, accumulation, schedules. On a virtual clock."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from skep.train.ranks import Ranks
 from skep.train.run import Run
 from skep.train.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def virtual():
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks/sites"))
-    import virtual
-
-    yield virtual
-    sys.path.pop(0)
 
 
 def plain(model, optimizer, scaler, x):

@@ -1,23 +1,11 @@
 """A model goes on from its checkpoints at another number of sites. On a virtual clock."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from skep.train.ranks import Ranks
 from skep.train.run import Run
 from skep.train.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def virtual():
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks/sites"))
-    import virtual
-
-    yield virtual
-    sys.path.pop(0)
 
 
 class Job:

@@ -9,21 +9,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from train_sites import Sites
-
-
-@pytest.fixture
-def make(tmp_path):
-    made = []
-
-    def sites(*names):
-        made.append(Sites(tmp_path, *names))
-        return made[-1]
-
-    yield sites
-    for one in made:
-        one.stop()
-
 
 def names_of(site, ranks):
     return [site, *(f"{site}.{rank}" for rank in range(1, ranks))]
