@@ -30,7 +30,7 @@ test-real: $(STAMP) ## the long suites: real processes killed at random, whole r
 	@$(BIN)/python -m pytest -m real --timeout 1800
 
 nightly: $(STAMP) ## 100,000 examples of each property: many hours
-	@SKEP_HYPOTHESIS=nightly $(BIN)/python -m pytest tests/property tests/unit
+	@SKEP_HYPOTHESIS=nightly $(BIN)/python -m pytest --reruns 0 tests/property tests/unit
 
 check: $(STAMP) ## linters: formatting, types, layers
 	@$(BIN)/ruff format --check src tests examples benchmarks

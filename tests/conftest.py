@@ -40,3 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are as wide as they like, as where the output is no terminal."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show in full why a test failed that then passed: it may be a bug that needs luck."""
+    if first := terminalreporter.stats.get("rerun", []):
+        terminalreporter.section("failed at first, run once more")
+    for report in first:
+        terminalreporter.line(report.nodeid)
+        terminalreporter.line(report.longreprtext)
