@@ -26,16 +26,26 @@ LEASE = Lease(duration=60.0, grace=10.0, heartbeat=5.0)
 class Pilot:
     """Sites ``a``, ``b``, … with so many chips each; every one has an agent that has reported.
 
+    ``nodes``: of each site, alike.
+
     An agent answers as the product's does, but a phase changes only where a test says so.
     """
 
     def __init__(
-        self, *chips: int, policy: Policy | None = None, store: Store | None = None, at: float = 0.0
+        self,
+        *chips: int,
+        policy: Policy | None = None,
+        store: Store | None = None,
+        at: float = 0.0,
+        nodes: int = 1,
     ) -> None:
         names = [chr(ord("a") + row) for row in range(len(chips))]
         pool = Pool(
             sites=tuple(
-                Site(name=name, pools=(NodePool(chip=CHIP.kind, chips_per_node=count),))
+                Site(
+                    name=name,
+                    pools=(NodePool(chip=CHIP.kind, nodes=nodes, chips_per_node=count // nodes),),
+                )
                 for name, count in zip(names, chips, strict=True)
             ),
             chips=(CHIP,),

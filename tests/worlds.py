@@ -87,6 +87,7 @@ def jobs(draw: st.DrawFn) -> JobRow:
         "not_before": draw(st.sampled_from([0.0, 0.0, 0.0, NOW + 5])),
         "user": draw(st.sampled_from(["ada", "bob"])),
         "avoid": draw(st.frozensets(st.sampled_from(NAMES), max_size=1)),
+        "off": draw(st.sampled_from([(), (), ((0, 2),)])),
         "queue": draw(st.sampled_from(["default", "default", "batch", "lab", "nowhere"])),
         "latest_start": draw(st.sampled_from([math.inf, math.inf, NOW + 7])),
     }

@@ -194,6 +194,7 @@ def _run_ended(job: JobState, event: RunEnded) -> Changes:
         ended_at=event.at,
         exit_code=event.exit_code,
         reason=event.reason or run.reason,
+        nodes=event.nodes,
     )
     if len(job.runs) > 1 and any(not r.ended for n, r in job.runs.items() if n != event.run):
         return _with_run(job, run)

@@ -103,6 +103,10 @@ class TestPhases:
         assert ended.exit_code == 3
         assert ended.reason
 
+    def test_a_run_that_is_to_keep_off_nodes_starts_all_the_same(self, rig: Any) -> None:
+        rig.start(rig.order(share={"avoid": ["there", "not-there"]}))
+        assert rig.until("r1", "succeeded").nodes == ()
+
     def test_unknown_runs_have_no_output(self, rig: Any) -> None:
         assert rig.engine.logs("nobody", {}, 100) == ()
         assert rig.engine.progress("nobody", 0, 100) is None

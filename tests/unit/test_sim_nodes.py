@@ -52,3 +52,27 @@ def test_no_chip_is_given_twice(steps: list[tuple[bool, int]]) -> None:
             for node, part in nodes.parts[name]:
                 held[node] += part
         assert [h + f for h, f in zip(held, nodes.free, strict=True)] == [4, 4, 4]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("bbr"), st.integers(1, 9)), max_size=20),
+    st.integers(1, 16),
+    st.sets(st.integers(0, 3)),
+)
+def test_avoided_nodes_are_taken_only_where_the_others_have_too_few(
+    steps: list[tuple[str, int]], chips: int, avoid: set[int]
+) -> None:
+    nodes, live = Nodes(4, 4), []
+    for number, (what, count) in enumerate(steps):
+        if what == "b" and nodes.bind(str(number), count):
+            live.append(str(number))
+        elif what == "r" and live:
+            nodes.release(live.pop(count % len(live)))
+    free = list(nodes.free)
+    others = sum(some for node, some in enumerate(free) if node not in avoid)
+    assert nodes.bind("last", chips, avoid) == (chips <= sum(free))
+    if chips <= others:
+        assert avoid.isdisjoint(node for node, _ in nodes.parts["last"])
+    given_away = sum(part for _, part in nodes.parts.get("last", ()))
+    assert sum(nodes.free) == sum(free) - given_away

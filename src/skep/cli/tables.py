@@ -144,9 +144,15 @@ def runs_table(runs: Sequence[RunView], now: float) -> Table:
             si(run.power, "W") if run.power and run.ended_at is None else "–",
             si(run.energy, "J") if run.energy else "–",
             f"{run.renewable:.0%}" if run.energy else "–",
-            printable(run.reason) + code,
+            printable(run.reason) + code + _nodes(run),
         )
     return made
+
+
+def _nodes(run: RunView) -> str:
+    """On which nodes it failed, and which ones it was kept off."""
+    failed = f"; on {', '.join(run.failed_on)}" if run.failed_on else ""
+    return printable(failed + (f"; kept off {', '.join(run.kept_off)}" if run.kept_off else ""))
 
 
 def sites_table(sites: Sequence[SiteView]) -> Table:
@@ -217,6 +223,8 @@ def why_text(why: Why) -> Text:
         for change in why.changes:
             text.append(f"  {change.field}: {printable(change.value)}", style="bold")
             text.append(f"  ({printable(change.gives)})\n")
+    for avoided in why.avoids:
+        text.append(f"Avoids, where others fit: {printable(avoided)}\n")
     for at in why.standings:
         used, part = f"{at.held:.0f} held, {at.used:.0f} used", f"{at.deserved:.0f} deserved"
         text.append(f"Queue {at.queue}: {used}, {part} (in chips of the fastest kind)\n")

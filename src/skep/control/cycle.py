@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from skep.control.avoid import keeping_off
 from skep.control.change import migrate, preempt
 from skep.control.draft import Draft
 from skep.control.outcome import finish, limit_at, stop_gang
@@ -138,8 +139,9 @@ def _place(world: World, draft: Draft, room: Room, placement: Placement, now: fl
             draft.add(Deferred(at=now, job=job.id, reason=f"refused at commit: {reason}"))
         return
     attempt = job.attempt + 1
+    shares, off = keeping_off(job, placement.shares, world.policy, now)
     grants = tuple(
-        RunGrant(run=run_id(job.id, attempt, share.site), share=share) for share in placement.shares
+        RunGrant(run=run_id(job.id, attempt, share.site), share=share) for share in shares
     )
     draft.add(
         Placed(
@@ -151,7 +153,7 @@ def _place(world: World, draft: Draft, room: Room, placement: Placement, now: fl
             repair=placement.repair,
             grow=placement.grow,
             expected=world.length(job),
-            reason=placement.reason,
+            reason=placement.reason + off,
         )
     )
     if placement.repair and len(lost_shares(job)) > 1:

@@ -82,7 +82,8 @@ def _of_run(event: RunReady | RunStarted | RunStopping | RunEnded) -> str:
         case RunEnded():
             code = f" (exit {event.exit_code})" if event.exit_code is not None else ""
             why = f": {event.reason}" if event.reason else ""
-            return f"run {event.run} {event.outcome}{code}{why}"
+            nodes = f", on {', '.join(event.nodes)}" if event.nodes else ""
+            return f"run {event.run} {event.outcome}{nodes}{code}{why}"
 
 
 def _of_site(event: SiteJoined | SiteLost | SiteReturned) -> str:

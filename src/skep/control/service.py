@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from skep.control import sites
+from skep.control.avoid import grounds
 from skep.control.cycle import run_cycle
 from skep.control.draft import Draft
 from skep.control.electricity import Electricity
@@ -124,7 +125,8 @@ class Control:
         logged = self.store.events(job=state.id)
         decisions = tuple({"at": e.event.at, "text": sentence(e.event)} for e in logged)
         length = "" if state.ended else told(self.world.estimate(state))
-        return why(state, plan, order, found, decisions, length, by, now)
+        avoids = () if state.ended else grounds(state, self.policy, now)
+        return why(state, plan, order, found, decisions, length, by, now, avoids)
 
     def id_of(self, ref: str) -> str:
         """The id that a user's reference means. Raises ``NotFoundError``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from skep.control.avoid import named
 from skep.control.draft import Draft
 from skep.control.outcome import after_end
 from skep.control.world import World
@@ -84,6 +85,7 @@ def _advance(job: str, state: RunState, seen: RunReport, now: float) -> Iterator
             outcome=over,
             exit_code=seen.exit_code,
             reason=seen.reason,
+            nodes=named(seen.nodes),
         )
 
 

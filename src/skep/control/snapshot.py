@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
+from skep.control.avoid import Ground, grounds, nodes_of, sites_of
 from skep.control.had import had_by
+from skep.control.topology import Topology
 from skep.control.world import World, lost_shares
 from skep.model.evolve import replace
 from skep.model.policy import Policy
@@ -26,8 +28,6 @@ from skep.scheduler.attained import level
 from skep.scheduler.estimate import rounded
 from skep.scheduler.line import Line
 
-# A site that failed a job is avoided for so long: afterwards its cause may be gone.
-AVOID_SECONDS = 600.0
 Known = dict[tuple[int, float], tuple[int, Shape]]
 """Priority and shape of jobs of one specification (its id) and length, within one snapshot."""
 
@@ -74,8 +74,9 @@ def _line(world: World, policy: Policy, now: float) -> Line:
         if job in world.line.row and _another_length(world, world.line, job):
             world.unlined[job] = None
     known: Known = {}
-    # Also those for which time alone changes something: sites to avoid, chips that are kept.
-    for job in {**world.unlined, **dict.fromkeys(world.avoiding), **world.claims}:
+    # Also those for which time alone changes something: what to avoid, chips that are kept.
+    forgiving = {job: None for job, until in world.avoiding.items() if until <= now}
+    for job in {**world.unlined, **forgiving, **world.claims}:
         if job in world.waiting:
             _put(world.line, world, policy, world.jobs[job], now, known)
     world.unlined.clear()
@@ -94,11 +95,11 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float, kn
     if key not in known:
         known[key] = _priority(policy, job), _shape(world, job, key[1])
     priority, shape = known[key]
-    avoid = _avoided(job, now) if job.runs else frozenset()
-    if avoid:
-        world.avoiding.add(job.id)
+    failed = grounds(job, policy, now) if job.runs else ()
+    if failed:
+        world.avoiding[job.id] = min(ground.until for ground in failed)
     else:
-        world.avoiding.discard(job.id)
+        world.avoiding.pop(job.id, None)
     by_level = policy.order == "attained" and bool(job.runs)
     line.put(
         Waiting(
@@ -110,7 +111,8 @@ def _put(line: Line, world: World, policy: Policy, job: JobState, now: float, kn
             not_before=job.not_before,
             user=job.user,
             repair=_repair(job) if job.runs else None,
-            avoid=avoid,
+            avoid=sites_of(failed),
+            off=_off(world.topology, failed),
             latest_start=_latest_start(job),
             start_by=job.submitted_at + (job.spec.defer or 0.0),
             evicted=job.evicted,
@@ -198,9 +200,10 @@ def _repair(job: JobState) -> Repair | None:
     return Repair(chip=share.chip, chips=share.chips, rank=share.rank, others=others)
 
 
-def _avoided(job: JobState, now: float) -> frozenset[str]:
-    return frozenset(
-        r.share.site
-        for r in job.runs.values()
-        if r.phase == "failed" and r.ended_at is not None and now - r.ended_at < AVOID_SECONDS
-    )
+def _off(topology: Topology, failed: tuple[Ground, ...]) -> tuple[tuple[int, int], ...]:
+    """(Row of the pool, chips of its nodes that failed the job)."""
+    if not failed:
+        return ()
+    rows = ((topology.pool_row[where], len(names)) for where, names in nodes_of(failed).items())
+    size = topology.chips_per_node
+    return tuple((row, count * int(size[row])) for row, count in rows)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from skep.control.avoid import Ground
 from skep.control.had import had_by
 from skep.control.world import World
 from skep.model.job import ChipRequest
@@ -99,6 +100,8 @@ def run_view(run: RunState, energy: Energy, held: Held) -> RunView:
         ended_at=run.ended_at,
         exit_code=run.exit_code,
         reason=run.reason,
+        failed_on=run.nodes,
+        kept_off=run.share.avoid,
         power=run.share.power + held(run),
         energy=joules,
         renewable=renewable,
@@ -141,6 +144,7 @@ def why(
     length: str = "",
     by: str = "",
     now: float = 0.0,
+    avoids: Iterable[Ground] = (),
 ) -> Why:
     """What was decided on a job; ``plan`` is what the scheduler would decide now.
 
@@ -165,6 +169,7 @@ def why(
         start_reason=told(start, now) if start else "",
         length=length,
         changes=tuple(ChangeView(field=c.field, value=c.value, gives=c.gives) for c in changes),
+        avoids=tuple(map(str, avoids)),
         standings=tuple(
             StandingView(queue=s.queue, held=s.held, used=s.used, part=s.part, deserved=s.deserved)
             for s in standings

@@ -78,7 +78,7 @@ class World:
         self.line: Line | None = None
         self.line_policy: Policy | None = None
         self.unlined: dict[str, None] = {}  # waiting jobs of which the line knows too little
-        self.avoiding: set[str] = set()  # waiting jobs that avoid sites, for a time
+        self.avoiding: dict[str, float] = {}  # waiting job -> until when it avoids what it does now
         self.memory = Memory()
         self.untold: dict[str, None] = {}  # waiting jobs whose wait was not yet explained
         self.waiting: dict[str, None] = {}  # ids in order of submission
@@ -179,7 +179,7 @@ class World:
         if self.deferred.pop(job, None) is not None:
             self.alike.leaves(self.jobs[job])
         self.unlined.pop(job, None)
-        self.avoiding.discard(job)
+        self.avoiding.pop(job, None)
         self.deferring.discard(job)
         if self.line is not None:
             self.line.drop(job)

@@ -24,7 +24,14 @@ class Material:
 
 
 class Engine(Protocol):
-    """Errors of a single run are told in its report (phase ``failed``, a reason), not raised."""
+    """Errors of a single run are told in its report (phase ``failed``, a reason), not raised.
+
+    An engine that binds runs to nodes names in the report of a failed run the nodes on which it
+    failed (at most 16, and only if it can keep later runs off them), and keeps a run off the nodes
+    of ``order.share.avoid`` where it can give the chips without them, never longer: the run then
+    starts on them all the same. One whose site is a single machine names none: the control plane
+    then avoids the site.
+    """
 
     def prepare(self, order: Order, material: Material) -> None:
         """Take the run on: unpack, run its setup. Reported as preparing, then ready or failed."""

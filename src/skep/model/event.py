@@ -137,6 +137,7 @@ class RunEnded(_Event):
     outcome: RunOutcome
     exit_code: int | None = None
     reason: str = ""
+    nodes: Annotated[tuple[str, ...], Field(description="of its site, on which it failed")] = ()
 
 
 @record

@@ -43,6 +43,9 @@ class RunReport(Spec):
     reason: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    nodes: tuple[str, ...] = Field(
+        default=(), description="on which it failed, where the engine can keep later runs off them"
+    )
 
 
 class Report(Spec):

@@ -18,7 +18,8 @@ class Share:
 
     ``rank`` is the site's rank in the job (0 ..), stable over attempts of the same share.
     ``power`` is what the share adds to the site's draw at the meter, in W, at worst.
-    ``in_blocks`` is (block of the pool, chips) for each of its blocks.
+    ``in_blocks`` is (block of the pool, chips) for each of its blocks. ``avoid`` are nodes that
+    failed the job: the site keeps the run off them where it can give the chips without.
     """
 
     site: str
@@ -30,6 +31,7 @@ class Share:
     rank: Index = 0
     power: Annotated[float, Field(ge=0)] = 0.0
     in_blocks: tuple[tuple[int, int], ...] = ()
+    avoid: tuple[str, ...] = ()
 
 
 @record

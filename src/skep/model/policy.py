@@ -110,6 +110,14 @@ class Policy(Spec):
     retry_delay: Seconds = Field(
         default=1.0, ge=0, description="doubles with each failure at once, to 300 s"
     )
+    avoid_sites: Seconds = Field(
+        default=600.0, ge=0, description="a site that failed a job is avoided for it, if others fit"
+    )
+    avoid_nodes: Seconds = Field(
+        default=86400.0,
+        ge=0,
+        description="a node that failed a job is avoided for it, if others fit; 0: its site is",
+    )
     power_margin: float = Field(default=0.02, ge=0, lt=1, description="of a site's cap, kept free")
     drained: tuple[str, ...] = Field(default=(), description="sites that take no new runs")
     evacuate: tuple[str, ...] = Field(

@@ -125,6 +125,8 @@ class Waiting:
     user: str = ""
     repair: Repair | None = None
     avoid: frozenset[str] = frozenset()  # sites that failed this job: only if nothing else fits
+    # (row of a pool, chips of its nodes that failed this job): as if they were not free, likewise.
+    off: tuple[tuple[int, int], ...] = ()
     start_by: float = 0.0  # deferrable: it may be held back until then
     evicted: bool = False  # its chips were taken from it: it takes none from others in turn
     claim: Claim | None = None  # chips that are kept for it

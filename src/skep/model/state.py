@@ -35,6 +35,7 @@ class RunState:
     reason: str = ""
     grace: float | None = None  # s from the notice to the kill; None: the usual
     stopping_at: float | None = None
+    nodes: tuple[str, ...] = ()  # of its site, on which it failed
 
     @property
     def ended(self) -> bool:

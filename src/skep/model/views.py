@@ -27,6 +27,8 @@ class RunView(Spec):
     ended_at: float | None = None
     exit_code: int | None = None
     reason: str = ""
+    failed_on: tuple[str, ...] = Field(default=(), description="nodes of the site")
+    kept_off: tuple[str, ...] = Field(default=(), description="nodes that had failed its job")
     power: float = Field(default=0.0, description="W at the meter while at work")
     energy: float = Field(default=0.0, description="J at the meter so far")
     renewable: float = Field(default=0.0, ge=0, le=1, description="share of that energy")
@@ -117,6 +119,9 @@ class Why(Spec):
     start_reason: str = ""
     length: str = Field(default="", description="how long it is expected to work, and why")
     changes: tuple[ChangeView, ...] = ()
+    avoids: tuple[str, ...] = Field(
+        default=(), description="nodes and sites that failed it, until when it avoids them"
+    )
     standings: tuple[StandingView, ...] = ()
     decisions: tuple[dict[str, Any], ...] = Field(description="each {'at': s, 'text': sentence}")
 

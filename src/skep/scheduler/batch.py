@@ -56,7 +56,8 @@ def take_all(
         if found is None:
             return None
         ask, choice = found
-        if ask.sites_max == 1 and ask.least == ask.most and not ask.in_block:
+        by_score = not (job.avoid or job.off or job.repair)  # whatever failed the job before
+        if by_score and ask.sites_max == 1 and ask.least == ask.most and not ask.in_block:
             more = _fill(board, ledger, ask, choice, jobs)
         else:
             more = [_repeat(board, ledger, ask, choice, jobs)]

@@ -72,7 +72,8 @@ class Group:
 def _has_a_story(job: Waiting) -> bool:
     """Whether more than its shape and priority matters for what is decided on the job."""
     waits = job.not_before > 0.0 or job.start_by > job.submitted_at
-    return waits or job.evicted or bool(job.level) or bool(job.repair or job.avoid or job.claim)
+    waits = waits or job.evicted or bool(job.level)
+    return waits or bool(job.repair or job.avoid or job.off or job.claim)
 
 
 class Line(Sequence[Waiting]):

@@ -25,6 +25,8 @@ from skep.scheduler.score import scores
 from skep.scheduler.search import choose
 
 Item = TypeVar("Item")
+Off = Iterable[tuple[int, int]]
+"""(Row of a pool, chips)."""
 
 
 @quick
@@ -50,16 +52,41 @@ def fit(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> tuple[Ask, 
 
 
 def _choice(board: Board, ledger: Ledger, ask: Ask, job: Waiting) -> Choice | None:
-    """The best sites for ``ask``; those that the job avoids only where nothing else fits."""
-    columns, rooms = board.columns(ask.kind), room(board, ledger, ask)
+    """The best sites for ``ask``; what failed the job before only where nothing else fits."""
+    columns = board.columns(ask.kind)
     score = scores(board, columns, ledger, ask)
     avoid = job.avoid | job.repair.avoid if job.repair else job.avoid
-    if avoid:
-        elsewhere = rooms * ~columns.at(board.sites_of(avoid))
-        if choice := choose(columns, elsewhere, ask, score):
-            return in_chips(board, columns, ask, choice)
-    found = choose(columns, rooms, ask, score)
+    if avoid or job.off:
+        for rooms in _elsewhere(board, ledger, ask, avoid, job.off):
+            if choice := choose(columns, rooms, ask, score):
+                return in_chips(board, columns, ask, choice)
+    found = choose(columns, room(board, ledger, ask), ask, score)
     return None if found is None else in_chips(board, columns, ask, found)
+
+
+def _elsewhere(
+    board: Board, ledger: Ledger, ask: Ask, avoid: frozenset[str], off: Off
+) -> Iterator[Ints]:
+    """Room for ``ask`` without the sites and the nodes that failed the job, then without the nodes.
+
+    Which chips of a pool are free is known to its site alone: those of the nodes count as free.
+    """
+    columns, rooms = board.columns(ask.kind), room(board, _without(ledger, off), ask)
+    if avoid:
+        yield rooms * ~columns.at(board.sites_of(avoid))
+    if off:
+        yield rooms
+
+
+def _without(ledger: Ledger, off: Off) -> Ledger:
+    """``ledger`` with so many chips of these pools not free; itself for none."""
+    if not off:
+        return ledger
+    free, largest = ledger.free.copy(), ledger.largest.copy()
+    for pool, chips in off:
+        free[pool] = max(0, free[pool] - chips)
+        largest[pool] = max(0, largest[pool] - chips)
+    return replace(ledger, free=free, largest=largest)
 
 
 def in_chips(board: Board, columns: Columns, ask: Ask, choice: Choice) -> Choice:

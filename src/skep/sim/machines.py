@@ -10,6 +10,8 @@ from skep.sim.conditions import Conditions
 from skep.sim.nodes import Nodes
 from skep.sim.wear import Broken
 
+_NODE = "node"  # and its number in the pool: a node's name
+
 
 class Machines:
     """``out``: broken chips per pool. Without ``by_node`` nothing is bound and nothing breaks."""
@@ -34,12 +36,15 @@ class Machines:
                 slow = np.flatnonzero(chance.random(nodes) < part) if part else ()
                 self._stragglers.append(frozenset(map(int, slow)))
 
-    def bind(self, pool: int, run: str, chips: int) -> float:
-        """Bind a run; answers how slow its slowest node is, infinity where it has no room."""
+    def bind(self, pool: int, run: str, chips: int, avoid: tuple[str, ...] = ()) -> float:
+        """Bind a run; answers how slow its slowest node is, infinity where it has no room.
+
+        Nodes to ``avoid``, by name, are taken only where the others have too few chips.
+        """
         if not self.by_node:
             return 1.0
         nodes = self._pools[pool]
-        if not nodes.bind(run, chips):
+        if not nodes.bind(run, chips, [int(name.removeprefix(_NODE)) for name in avoid]):
             return float("inf")
         slow = self._stragglers[pool]
         if slow and any(node in slow for node, _ in nodes.parts[run]):
@@ -51,13 +56,15 @@ class Machines:
         if self.by_node:
             self._pools[pool].release(run)
 
-    def struck(self, fault: Broken) -> tuple[str, ...]:
-        """The runs that a broken chip, node or block ends."""
+    def struck(self, fault: Broken) -> dict[str, tuple[str, ...]]:
+        """The runs that a broken chip, node or block ends, each with the names of its nodes hit."""
         nodes = self._pools[fault.place]
-        if fault.kind == "chip":
-            return self._holder(nodes, fault.row)
-        hit = dict.fromkeys(run for node in self._hit(fault) for run in nodes.on(node))
-        return tuple(hit)
+        hit: dict[str, tuple[str, ...]] = {}
+        for node in self._hit(fault):
+            chip = fault.kind == "chip"
+            for run in self._holder(nodes, fault.row) if chip else nodes.on(node):
+                hit[run] = (*hit.get(run, ()), f"{_NODE}{node}")
+        return hit
 
     def _holder(self, nodes: Nodes, chip: int) -> tuple[str, ...]:
         """Runs of a node hold its first chips, in the order in which they came."""

@@ -6,6 +6,7 @@ node that has room for it (best fit); where no one node has, on several.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 Part = tuple[int, int]  # node, chips
@@ -30,8 +31,22 @@ class Nodes:
         self._by_free = [[] for _ in range(self.size + 1)]
         self._by_free[self.size] = list(range(self.count - 1, -1, -1))
 
-    def bind(self, run: str, chips: int) -> bool:
-        """Give the run its chips; False, and nothing given, where fewer are in order."""
+    def bind(self, run: str, chips: int, avoid: Collection[int] = ()) -> bool:
+        """Give the run its chips; False, and nothing given, where fewer are in order.
+
+        Nodes to ``avoid`` give theirs only where the others have too few.
+        """
+        hidden = {node: self.free[node] for node in avoid}
+        if not hidden or sum(self.free) - sum(hidden.values()) < chips:
+            return self._bind(run, chips)
+        for node in hidden:
+            self.free[node] = 0
+        bound = self._bind(run, chips)
+        for node, free in hidden.items():
+            self._put(node, free)
+        return bound
+
+    def _bind(self, run: str, chips: int) -> bool:
         whole, rest = divmod(chips, self.size)
         taken: list[Part] = []
         while whole and (node := self._pop(self.size)) is not None:

@@ -39,9 +39,9 @@ class Outages:
         """Chips of a pool fail, with the runs that use them; the site offers so many fewer."""
         site = self._replay.topology.names[self._replay.topology.pool_site[fault.place]]
         what = f"{fault.kind} {fault.row} failed"
-        for run in self._replay.machines.struck(fault):
+        for run, nodes in self._replay.machines.struck(fault).items():
             if (found := self._replay.live(run.split("-", 1)[0], run)) is not None:
-                self._replay.over(when, *found, "failed", f"{what} at {site}")
+                self._replay.over(when, *found, "failed", f"{what} at {site}", nodes)
         lost = self._replay.machines.put_out(fault)
         free = self._replay.control.world.free
         free[fault.place] -= sum(chips for _, chips in lost)

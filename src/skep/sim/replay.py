@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from skep.control.avoid import named
 from skep.control.draft import Draft
 from skep.control.electricity import Electricity
 from skep.control.outcome import after_end
@@ -236,7 +237,7 @@ class Replay:
             worth = self.requests.worth(task.row, share.chip)
             live = Live(grant.run, share, pool, share.chips * worth / task.chips)
             task.runs[grant.run] = live
-            live.slow = self.machines.bind(pool, grant.run, share.chips)
+            live.slow = self.machines.bind(pool, grant.run, share.chips, share.avoid)
             then = self._begin if event.go else self._ready
             self.at(event.at + takes, then, task, live)
 
@@ -292,15 +293,25 @@ class Replay:
         if task.holds(live) and live.share.site not in self.outages.dark:
             self.over(when, task, live, "stopped", reason)
 
-    def over(self, when: float, task: Task, live: Live, outcome: RunOutcome, reason: str) -> None:
-        """A run ends at its site, and the control plane hears of it."""
+    def over(
+        self,
+        when: float,
+        task: Task,
+        live: Live,
+        outcome: RunOutcome,
+        reason: str,
+        nodes: tuple[str, ...] = (),
+    ) -> None:
+        """A run ends at its site, which tells the control plane, also on which nodes it failed."""
         self._at_once = True
         self._leave(when, task, live, outcome)
         draft = self.draft
         state = draft.job(task.job)
         if state is None or state.ended or state.runs[live.run].ended:
             return
-        event = RunEnded(at=when, job=task.job, run=live.run, outcome=outcome, reason=reason)
+        event = RunEnded(
+            at=when, job=task.job, run=live.run, outcome=outcome, reason=reason, nodes=named(nodes)
+        )
         state = draft.fold(event)
         draft.add(*after_end(state, state.runs[live.run], self.control.policy, when))
 
