@@ -141,31 +141,53 @@ def test_all_die_and_resume_from_their_checkpoints(make, tmp_path):
     assert any("outer.ckpt is not used" in text for text in texts)
 
 
-def test_one_local_step_is_data_parallelism(make):
-    sites = make("a", "b")
-    exact = {
-        "overlap": False,
-        "interval_steps": 1,
-        "outer": Outer(1.0, 0.0),
-        "codec": "fp32",
-        "grace": 10.0,
-    }
-    for name in "ab":
-        sites.start(name, 60.0, steps=8, sleep=0.0, seed=3, width=8, join=exact)
-    results = sites.results()
-    agree(results)
-    torch.manual_seed(3)
-    model = torch.nn.Linear(8, 1)
+EACH_STEP = {
+    "overlap": False,
+    "interval_steps": 1,
+    "outer": Outer(1.0, 0.0),
+    "codec": "fp32",
+    "grace": 10.0,
+}
+
+
+def data_parallel(model, steps):
+    """The parameters after so many steps on the batches of both sites together."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     chances = [torch.Generator().manual_seed(index) for index in (0, 1)]
-    for _ in range(8):
+    for _ in range(steps):
         x = torch.cat([torch.randn(16, 8, generator=chance) for chance in chances])
         (model(x).squeeze(1) - x.sum(1)).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    expected = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def test_one_local_step_is_data_parallelism(make):
+    sites = make("a", "b")
+    for name in "ab":
+        sites.start(name, 60.0, steps=8, sleep=0.0, seed=3, width=8, join=EACH_STEP)
+    results = sites.results()
+    agree(results)
+    torch.manual_seed(3)
+    expected = data_parallel(torch.nn.Linear(8, 1), 8)
     torch.testing.assert_close(torch.tensor(results[0]["vector"]), expected, rtol=0, atol=2e-6)
     assert results[0]["round"] >= 8
+
+
+@pytest.mark.parametrize("shard", ["all", ""])
+def test_so_it_is_with_two_ranks_at_each_site(make, shard):
+    """Sharded or copies (DDP): the ranks of a site wait for each round together."""
+    sites = make("a", "b")
+    for name in "ab":
+        sites.start(name, 60.0, ranks=2, shard=shard, steps=6, sleep=0.0, seed=3, join=EACH_STEP)
+    results = sites.results("a", "a.1", "b", "b.1")
+    torch.manual_seed(3)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
+    expected = data_parallel(model, 6)  # both ranks of a site draw the same batches
+    for result in results:
+        found = torch.tensor(result["vector"])
+        torch.testing.assert_close(found, expected, rtol=0, atol=5e-6)
+    assert results[0]["round"] >= 6
 
 
 def test_a_chip_is_held_to_its_stated_speed(make):

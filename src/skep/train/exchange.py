@@ -16,6 +16,7 @@ from skep.train.choice import DELAY_SHARE, Chosen
 from skep.train.ending import Ending
 from skep.train.fragments import Fragments
 from skep.train.frames import Kind, Message
+from skep.train.listening import beside
 from skep.train.member import Member
 from skep.train.mesh import FLUSH_S, Mesh
 from skep.train.outer import OuterState
@@ -40,7 +41,10 @@ class Exchange:
     ) -> None:
         """``rail``: which rank of this site this is, of how many that exchange."""
         self._settings, self._tell = chosen, tell
-        listen = chosen.listen
+        self._listen, self._socket = chosen.listen, None
+        if chosen.listen and rail[0]:
+            self._socket, self._listen = beside(chosen.listen, rail[0])
+        listen = self._listen
         dialable = listen if listen and parse_address(listen)[0] not in _WILDCARDS else ""
         who = (chosen.site, chosen.rank, chosen.run)
         self.me = Member(*who, signature, dialable, chosen.seat, *rail)
@@ -69,7 +73,7 @@ class Exchange:
         self._thread.start()
         self._ready.wait()
         if self._failure is not None:
-            raise InputError("listen", self._settings.listen, str(self._failure))
+            raise InputError("listen", self._listen, str(self._failure))
 
     @property
     def states(self) -> tuple[OuterState, ...]:
@@ -215,8 +219,7 @@ class Exchange:
     @property
     def listening(self) -> str:
         """Where this rail may be dialled: ``:port`` where the host is not known, "" nowhere."""
-        listen = self._settings.listen
-        return self.me.listen or (f":{parse_address(listen)[1]}" if listen else "")
+        return self.me.listen or (f":{parse_address(self._listen)[1]}" if self._listen else "")
 
     @property
     def changes(self) -> int:
@@ -310,7 +313,8 @@ class Exchange:
         self._stopping = asyncio.Event()
         try:
             chosen = self._settings
-            await self._mesh.start(chosen.listen, dict(chosen.peers), chosen.relay)
+            where = self._socket or self._listen
+            await self._mesh.start(where, dict(chosen.peers), chosen.relay)
         except OSError as error:
             self._failure = error
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import socket
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
@@ -75,22 +76,20 @@ class Mesh:
         """Links are encrypted, with this at our ends. To be called before ``start``."""
         self._credentials = replace(self._credentials, identity=identity)
 
-    async def start(self, listen: str, addresses: dict[str, str], relay: str = "") -> None:
-        """Listen and dial. Raises ``OSError`` when the address cannot be listened on.
+    async def start(
+        self, listen: str | socket.socket, addresses: dict[str, str], relay: str = ""
+    ) -> None:
+        """Listen (at an address, or on a socket) and dial. Raises ``OSError`` when the address
+        cannot be listened on.
 
         Who cannot be dialled is met at ``relay`` and at each site that can be.
         """
-        self._meeting = Meeting(
-            self.me.site,
-            self._credentials.token,
-            self._proxy,
-            bool(listen),
-            self,
-            self.traffic,
-            self.me.rail,
-        )
+        who = (self.me.site, self._credentials.token, self._proxy)
+        self._meeting = Meeting(*who, bool(listen), self, self.traffic, self.me.rail)
         self._cut_off = not listen
-        if listen:
+        if isinstance(listen, socket.socket):
+            self._server = await asyncio.start_server(self._accept, sock=listen)
+        elif listen:
             host, port = parse_address(listen)
             self._server = await asyncio.start_server(self._accept, host, port)
         if relay:

@@ -13,7 +13,7 @@ from skep.train.parts import Part
 from skep.train.replica import Replica
 from skep.train.shelf import Want
 
-SNAPSHOT_STEPS = 2  # local steps for which a snapshot answers the calls of all fragments
+SNAPSHOT_STEPS = 2  # while training goes on; who waits for each round answers at the step itself
 
 
 class Replicas:
@@ -27,8 +27,10 @@ class Replicas:
         pending: Sequence[int],
         who: tuple[str, str],
         now: float,
+        lasting: int = SNAPSHOT_STEPS,
     ) -> None:
-        self._flat, self._ranges = flat, ranges
+        """``lasting``: local steps for which a snapshot answers the calls of all fragments."""
+        self._flat, self._ranges, self._lasting = flat, ranges, lasting
         self._snapshot = torch.empty(0)  # parameters when the first fragment was asked for
         self._open: set[int] = set()  # fragments for which it has not been used yet
         self._steps_since = self._tokens_since = 0
@@ -82,7 +84,7 @@ class Replicas:
 
     def stale(self, index: int) -> bool:
         """Whether a call for this fragment wants another snapshot than the last."""
-        return index not in self._open or self._steps_since > SNAPSHOT_STEPS
+        return index not in self._open or self._steps_since > self._lasting
 
     def snapshot(self) -> None:
         """From here on calls are answered with the parameters of now."""

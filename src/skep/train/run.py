@@ -23,7 +23,7 @@ from skep.train.meter import Meter
 from skep.train.outer import OuterState, fresh
 from skep.train.parts import Local
 from skep.train.ranks import Ranks
-from skep.train.replicas import Replicas
+from skep.train.replicas import SNAPSHOT_STEPS, Replicas
 from skep.train.report import line_of, rounds_of, stats_of
 from skep.train.resume import Resume, folder_of
 from skep.train.settings import Settings, for_rail
@@ -204,7 +204,8 @@ class Run:
             self._resumed = True
             self._tell(f"resumed from the checkpoint of round {rounds_of(states)}")
         who = (chosen.site, chosen.run)
-        self._replicas = Replicas(self._flat, self._ranges, states, pending, who, now)
+        how = (pending, who, now, SNAPSHOT_STEPS if chosen.overlap else 0)
+        self._replicas = Replicas(self._flat, self._ranges, states, *how)
         if found is not None and found.used:
             self._replicas.want = Want(chosen.run, found.used)
         if not self._alone:
@@ -265,13 +266,14 @@ class Run:
         """On all ranks: what they agree on, with new anchors applied."""
         mine = Word(tokens=tokens, save=float(self._keeper.due(now)))
         if self._ranks.first:
-            exchange = self._exchange
+            exchange, overlap = self._exchange, self._settings.overlap
+            patience = exchange.patience_s if exchange is not None else 0.0
             mine = mine._replace(
                 together=float(self._count_global()),
                 round=float(rounds_of(self._states())),
                 sites=float(len(exchange.sites) + 1 if exchange is not None else 1),
                 elapsed=now - self._meter.began,
-                patience=exchange.patience_s if exchange is not None else 0.0,
+                patience=patience if overlap else BLOCKED_S,  # a round is then applied whole
             )
         word = self._between.turn(mine, trained, now)
         self.elapsed = word.elapsed
@@ -307,9 +309,9 @@ class Run:
         while self.participants > 1 and self.elapsed - began < BLOCKED_S:
             now = time.monotonic()
             self._turn(0.0, now, trained=False)
-            self._take_part(now)
             if self._between.applied:
-                return
+                return  # the next call is answered after the next step
+            self._take_part(now)
             if self._exchange is not None:
                 self._exchange.wait(0.02)
 

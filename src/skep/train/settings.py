@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -118,38 +116,14 @@ def settings(
 def for_rail(chosen: Settings, rail: int, run: str) -> Settings:
     """The same for one of several ranks that exchange: ``run`` is that of rank 0.
 
-    Each listens on the port of rank 0 plus its own number, or on a free one where that is taken,
-    and hears from rank 0 where to dial.
+    Each hears from rank 0 where to dial; where it listens ``listening`` says.
     """
     own = replace(chosen, run=run)
     if rail == 0:
         return own
     tell = chosen.on_event
     told = None if tell is None else lambda text: tell(f"rank {rail}: {text}")
-    return replace(own, peers={}, listen=_rail_address(chosen.listen, rail), on_event=told)
-
-
-def _rail_address(listen: str, rail: int) -> str:
-    if not listen:
-        return ""
-    host, port = parse_address(listen)
-    if os.environ.get("GROUP_RANK", "0") != "0" and host not in ("0.0.0.0", "::"):
-        host = _own_host()  # ``listen`` is an address of another host of this site
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
-        try:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port + rail))
-        except (OSError, OverflowError):
-            trial.bind((host, 0))
-        return f"{host}:{trial.getsockname()[1]}"
-
-
-def _own_host() -> str:
-    """The address of this host towards the site's first."""
-    master = (os.environ.get("MASTER_ADDR", "127.0.0.1"), 9)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(master)  # sends nothing
-        return str(probe.getsockname()[0])
+    return replace(own, peers={}, on_event=told)
 
 
 def _options(
