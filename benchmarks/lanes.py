@@ -12,49 +12,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from sites.net import ip, possible
+from sites.net import Far, possible
 
 SITES = Path(__file__).parent / "sites"
 
 
 def measure(streams: int, options: argparse.Namespace) -> dict[str, float]:
-    names = [f"skepl{os.getpid()}{end}" for end in "ab"]
-    begun: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
+    far = Far(options.mbit, options.rtt, options.loss)
+    with tempfile.TemporaryDirectory() as folder, far as made:
+        out, log = Path(folder) / "out", Path(folder) / "log"
+        ends = (sys.executable, str(SITES / "widely.py"))
+        receiver = made.start(0, *ends, "receive", made.hosts[0], log=log)
+        time.sleep(3.0)
+        words = ("send", made.hosts[0], str(streams), str(options.seconds), options.control)
         try:
-            for name in names:
-                ip("netns", "add", name)
-                ip("-n", name, "link", "set", "lo", "up")
-            way = [str(options.rtt / 2), str(options.mbit), str(options.loss)]
-            tunnel = [sys.executable, str(SITES / "tunnel.py"), *names, *way]
-            begun.append(subprocess.Popen(tunnel, stdout=subprocess.PIPE))
-            assert begun[0].stdout is not None
-            begun[0].stdout.readline()
-            ends = [sys.executable, str(SITES / "widely.py")]
-            begun.append(inside(names[0], *ends, "receive", "10.78.0.1"))
-            time.sleep(3.0)
-            words = ["send", "10.78.0.1", str(streams), str(options.seconds), options.control]
-            words.append(str(out))
-            inside(names[1], *ends, *words).wait(options.seconds + 120)
-            return dict(json.loads(out.read_text()))
+            if made.start(1, *ends, *words, str(out), log=log).wait(options.seconds + 120):
+                sys.exit(log.read_text())
         finally:
-            for process in begun:
-                process.kill()
-                process.wait()
-            for name in names:
-                subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def inside(namespace: str, *words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["ip", "netns", "exec", namespace, *words])
+            receiver.kill()
+            receiver.wait()
+        return dict(json.loads(out.read_text()))
 
 
 def main() -> None:

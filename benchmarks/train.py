@@ -1,12 +1,14 @@
 """One model over slow links: skep.train beside torch DDP, torchft and hivemind, in one go.
 
     python benchmarks/train.py [--parts links,loss,unequal,learners,faults] [--only NAMES]
-                               [--rates 100,10,1] [--steps N] [--json FILE]
+                               [--rates 100,10,1] [--rtt MS] [--steps N] [--json FILE]
 
 Sites are network namespaces (root), links are shaped by tbf in both directions, and each step is
 padded to the time of a virtual chip, so that the network and not the noise of this machine is
-measured. ``share`` is the ideal time (steps times chip time) over the wall time; ``calm`` the same
-without the seconds in which the machine was too slow for the chip (contention, which is told).
+measured. With ``--rtt`` two sites are joined by a forwarder of packets that also delays them
+(``sites/tunnel.py``). ``share`` is the ideal time (steps times chip time) over the wall time;
+``calm`` the same without the seconds in which the machine was too slow for the chip (contention,
+which is told); ``load`` is the machine's average of a minute.
 Bytes are the kernel's counter of the site's link, headers and control included. The peers live in
 an environment of their own that is made under build/peers on first use.
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -95,7 +98,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """The figures of each site; an empty list when a site did not end in time."""
     python = peers() if system.foreign else sys.executable
-    with net.Net(chosen.sites, mbit) as made, tempfile.TemporaryDirectory() as folder:
+    far = net.Far(mbit, chosen.rtt) if chosen.rtt else net.Net(chosen.sites, mbit)
+    with far as made, tempfile.TemporaryDirectory() as folder:
         running, outs = [], []
         for site in range(chosen.sites):
             out = Path(folder) / f"{site}.json"
@@ -135,7 +139,8 @@ def row(name: str, rate: float | None, sites: list[dict[str, Any]]) -> None:
     print(
         f"{name:<16} {link:>6} {mean['share']:>7.3f} {mean['share_without_contention']:>7.3f} "
         f"{mean['contention_s']:>8.2f} {blocked:>9} {mean['bytes_per_token']:>9.1f} "
-        f"{mean['heldout']:>8.4f} {mean.get('round', mean.get('committed', 0)):>7.0f}",
+        f"{mean['heldout']:>8.4f} {mean.get('round', mean.get('committed', 0)):>7.0f} "
+        f"{os.getloadavg()[0]:>5.1f}",
         flush=True,
     )
 
@@ -156,13 +161,17 @@ def options() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=128, help="8 layers of 512: 25 M parameters")
     parser.add_argument("--fault-rounds", type=int, default=200)
     parser.add_argument("--rates", default="100,1", help="Mbit/s, with commas; 0: not shaped")
+    parser.add_argument("--rtt", type=float, default=0.0, help="ms, of two sites; 0: none added")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--sites", type=int, default=2)
     parser.add_argument("--step-s", type=float, default=0.4)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that one run may take")
     parser.add_argument("--curve", action="store_true", help="held-out loss every ten steps")
     parser.add_argument("--json")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.rtt and chosen.sites != 2:
+        parser.error(f"--rtt joins two sites, not {chosen.sites}")
+    return chosen
 
 
 def links(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -173,7 +182,7 @@ def links(chosen: argparse.Namespace) -> dict[str, Any]:
     wanted = [name.strip() for name in chosen.only.split(",")]
     print(
         f"{'system':<16} {'Mbit/s':>6} {'share':>7} {'calm':>7} {'contend s':>8} {'blocked s':>9} "
-        f"{'B/token':>9} {'heldout':>8} {'rounds':>7}"
+        f"{'B/token':>9} {'heldout':>8} {'rounds':>7} {'load':>5}"
     )
     figures: dict[str, Any] = {"raw": []}
     for system in SYSTEMS:
@@ -182,8 +191,9 @@ def links(chosen: argparse.Namespace) -> dict[str, Any]:
         for rate in (float(text) or None for text in chosen.rates.split(",")):
             sites = measure(system, rate, system.fitting(rate, chosen.steps), chosen)
             row(system.name, rate, sites)
-            figures |= named(system.name, rate, sites)
-            figures["raw"].append([system.name, rate or 0.0, sites])
+            figures |= named(system.name, rate, sites, chosen.rtt)
+            if not chosen.rtt:
+                figures["raw"].append([system.name, rate or 0.0, sites])
     return figures
 
 
@@ -236,16 +246,19 @@ def main() -> None:
         Path(chosen.json).write_text(json.dumps(whole, indent=2))
 
 
-def named(name: str, rate: float | None, sites: list[dict[str, Any]]) -> dict[str, float]:
+def named(
+    name: str, rate: float | None, sites: list[dict[str, Any]], rtt: float = 0.0
+) -> dict[str, float]:
     """The flat figures that others read."""
     if not sites:
         return {}
     share = statistics.mean(site["share_without_contention"] for site in sites)
     size = statistics.mean(site["bytes_per_token"] for site in sites)
     link = "unshaped" if rate is None else f"{rate:g}mbit"
+    link += f"_{rtt:g}ms" if rtt else ""
     key = name.replace(" ", "_")
     found = {f"ideal_share_{link}_{key}": share, f"bytes_per_token_{key}": size}
-    if name == "skep int4":
+    if name == "skep int4" and not rtt:
         found |= {f"ideal_share_{link}": share, "bytes_per_token_int4": size}
     return found
 

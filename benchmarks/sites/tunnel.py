@@ -32,10 +32,10 @@ def device(namespace: str, address: str) -> int:
         raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
     os.close(place)
     file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(file, TUNSETIFF, struct.pack("16sH", b"way", IFF_TUN_NO_PI))
+    fcntl.ioctl(file, TUNSETIFF, struct.pack("16sH", b"site", IFF_TUN_NO_PI))
     for words in (
-        ["ip", "addr", "add", f"{address}/24", "dev", "way"],
-        ["ip", "link", "set", "way", "up", "mtu", "1500", "txqueuelen", "2000"],
+        ["ip", "addr", "add", f"{address}/24", "dev", "site"],
+        ["ip", "link", "set", "site", "up", "mtu", "1500", "txqueuelen", "2000"],
     ):
         subprocess.run(words, check=True)
     return file
