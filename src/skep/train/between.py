@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from skep.train.admission import Link
 from skep.train.exchange import Exchange
 from skep.train.outer import OuterState
-from skep.train.parts import Call, Local
+from skep.train.parts import Call, Local, Part
 from skep.train.ranks import Ranks
 from skep.train.replicas import Replicas
 from skep.train.shards import Shards
@@ -167,11 +167,12 @@ class Between:
 
     def contribute(self, calls: Mapping[int, Call], now: float) -> bool:
         """Answer these calls as far as they fit; whether any did."""
-        exchange, replicas, answered = self.exchange, self.replicas, False
+        exchange, replicas = self.exchange, self.replicas
         if exchange is None or replicas is None:
             return False
         for index in exchange.refused():
             replicas.drop(index)
+        parts: dict[int, Part] = {}
         for index, call in calls.items():
             if call.base != replicas.states[index].digest or exchange.wanted.get(index) != call:
                 continue
@@ -181,9 +182,9 @@ class Between:
                 self._tell("the local parameters are not finite: back to the anchor")
                 replicas.drop(index)
                 continue
-            answered = True
-            exchange.contribute(index, part)
-        return answered
+            parts[index] = part
+        exchange.contribute(parts)
+        return bool(parts)
 
     # -- which sites take part --------------------------------------------------------------
 

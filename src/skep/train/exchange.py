@@ -170,12 +170,19 @@ class Exchange:
         """Fragments of which this site's contribution was kept out: it goes back to the anchor."""
         return self._rounds.refused()
 
-    def contribute(self, index: int, part: Part) -> None:
-        """Answer ``wanted`` for one fragment."""
-        rounds = self._rounds.rounds[index]
-        wanted, rounds.wanted = rounds.wanted, None
-        part.final = wanted is not None and wanted.final
-        self._soon(lambda now: self._rounds.offered(index, part, now))
+    def contribute(self, parts: Mapping[int, Part]) -> None:
+        """Answer ``wanted``; all at once, as encoding competes with who still reads the others."""
+        for index, part in parts.items():
+            self._rounds.answers(index, part)
+        self._offer(list(parts.items()))
+
+    def _offer(self, parts: list[tuple[int, Part]]) -> None:
+        def work(now: float) -> None:
+            self._rounds.offered(*parts[0], now)
+            self._offer(parts[1:])  # the first is under way while the next is encoded
+
+        if parts:
+            self._soon(work)
 
     def absorb(self, parts: Mapping[int, Part]) -> None:
         """Alone, at the end: the anchors become this site's own parameters."""

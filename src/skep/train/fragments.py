@@ -140,6 +140,11 @@ class Fragments:
         for rounds, tokens in zip(self.rounds, pending, strict=True):
             rounds.local = replace(local, pending=tokens)
 
+    def answers(self, index: int, part: Part) -> None:
+        """The training loop answers a call with ``part``, which is going to be ``offered``."""
+        wanted, self.rounds[index].wanted = self.rounds[index].wanted, None
+        part.final = wanted is not None and wanted.final
+
     def offered(self, index: int, part: Part, now: float) -> None:
         self.rounds[index].offered(part, now)
         self._collect(now)

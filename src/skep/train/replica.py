@@ -67,7 +67,7 @@ class Replica:
         could make good an overshoot.
         """
         progress = parameters - self.state.anchor
-        if not bool(torch.isfinite(progress).all()):
+        if not bool(torch.isfinite(progress.sum())):
             return None
         self._number += 1
         seconds = max(now - self._since, 0.0)
@@ -174,5 +174,4 @@ def mended(correction: torch.Tensor, apart: torch.Tensor) -> torch.Tensor:
     opposite sign: with the example's model, an average that arrives after half of the interval,
     held-out losses fell by 0.004 to 0.015 (docs/decisions/0007).
     """
-    alike = (apart * correction.sign()).clamp_(min=0.0)
-    return torch.minimum(alike, correction.abs()) * correction.sign()
+    return torch.clamp(apart, correction.clamp(max=0.0), correction.clamp(min=0.0))
