@@ -48,12 +48,15 @@ class Timeline:
         self.width = max(width, 1e-3)
         self.sites = sites
         self._table = np.zeros((4 * BINS, sites + 6))  # sites, then as in ``State``, seconds
+        self._state = np.ones(sites + 6)  # a row of it for one second
         self._last = 0
         self.longest = 0  # jobs that waited at once
 
-    def add(self, since: float, until: float, held: Floats, state: State) -> None:
+    def add(self, since: float, until: float, held: Floats | Ints, state: State) -> None:
         """State that held from ``since`` to ``until`` (s after the start)."""
         self.longest = max(self.longest, int(state[0]))
+        self._state[: self.sites] = held
+        self._state[self.sites : -1] = state
         while since < until:
             row = int(since / self.width)
             while row >= len(self._table):
@@ -62,10 +65,7 @@ class Timeline:
             end = min(until, (row + 1) * self.width)
             if end <= since:  # a rounding of the width: the next span
                 end = min(until, (row + 2) * self.width)
-            span, line = end - since, self._table[row]
-            line[: self.sites] += held * span
-            line[self.sites : -1] += [value * span for value in state]
-            line[-1] += span
+            self._table[row] += self._state * (end - since)
             self._last = max(self._last, row)
             since = end
 

@@ -37,6 +37,7 @@ from skep.model.event import (
     Submitted,
 )
 from skep.model.policy import Policy
+from skep.model.snapshot import Floats, Ints
 from skep.sim.conditions import Conditions
 from skep.sim.fragments import Fragments
 from skep.sim.machines import Machines
@@ -356,9 +357,9 @@ class Replay:
             free = world.free - self.machines.out
             fragments = self._fragments.expected(free)
             self._sample = chips, self.machines.broken_up(), float(free.sum()), fragments
-        held = self.topology.total - world.free - self.machines.out
-        per_site = np.bincount(
-            self.topology.pool_site, weights=held, minlength=len(self.topology.names)
-        ).astype(np.float64)
+        top = self.topology
+        held: Ints | Floats = top.total - world.free - self.machines.out
+        if len(held) > len(top.names):  # a pool for each site needs no adding up
+            held = np.bincount(top.pool_site, weights=held, minlength=len(top.names))
         state = (len(world.waiting), *self._sample)
-        self.timeline.add(since, now - self.start, per_site, state)
+        self.timeline.add(since, now - self.start, held, state)

@@ -37,6 +37,7 @@ class Requests:
         self._trace, self._control, self._now = trace, control, now
         self._saving = saving.every if saving is not None else None
         self._known: dict[Key, tuple[Job, str]] = {}
+        self._like: dict[Key, tuple[Job, str]] = {}  # of jobs alike but for their estimates
         self._verdicts: dict[Key, str] = {}
         self._worth: dict[tuple[tuple[int, int], str], float] = {}
         self._queues = {queue.name for queue in control.policy.queues}
@@ -44,13 +45,13 @@ class Requests:
 
     @cached_property
     def _columns(self) -> tuple[list[float | None], ...]:
-        """What tells the jobs apart: columns in which they are not all alike."""
+        """What tells the jobs apart: columns in which they are not all alike; estimates last."""
         t = self._trace
         columns: tuple[Ints | Floats, ...] = (
-            t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.estimate, t.deadline,
-            t.app, t.model,
+            t.kind, t.queue, t.chips, t.priority, t.sites, t.least, t.most, t.deadline, t.app,
+            t.model,
         )  # fmt: skip
-        return tuple(_hashable(c) for c in columns if not _alike(c))
+        return (*(_hashable(c) for c in columns if not _all_alike(c)), _hashable(t.estimate))
 
     @cached_property
     def _kinds(self) -> list[tuple[int, int]]:
@@ -64,8 +65,21 @@ class Requests:
         if found is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            found = self._known[key] = self._made(row)
+                self._like.clear()
+            found = self._known[key] = self._alike(row, key)
         return found
+
+    def _alike(self, row: int, key: Key) -> tuple[Job, str]:
+        """As one that differs by its estimate alone, where there was one: it was checked."""
+        like, estimate = self._like.get(key[:-1]), self._estimate(row)
+        if like is None or (estimate is not None and math.isinf(estimate)):
+            like = self._like[key[:-1]] = self._made(row)
+        spec, verdict = like
+        return spec.model_copy(update={"duration": estimate}), verdict
+
+    def _estimate(self, row: int) -> float | None:
+        estimate = float(self._trace.estimate[row])
+        return None if math.isnan(estimate) or estimate <= 0 else estimate
 
     def user(self, row: int) -> str:
         """Who submits the job."""
@@ -115,7 +129,7 @@ class Requests:
         count = int(t.chips[row])
         kinds = t.kinds[t.kind[row]].split("|")
         queue = t.queues[t.queue[row]]
-        estimate, deadline = float(t.estimate[row]), float(t.deadline[row])
+        deadline = float(t.deadline[row])
         elastic = Elastic(min=int(t.least[row]), max=int(t.most[row])) if t.most[row] else None
         return Job(
             name=_name(t.apps[t.app[row]]),
@@ -126,7 +140,7 @@ class Requests:
             priority=int(t.priority[row]),
             span=Span(min=1, max=int(t.sites[row])) if t.sites[row] > 1 else Span(),
             elastic=elastic,
-            duration=None if math.isnan(estimate) or estimate <= 0 else estimate,
+            duration=self._estimate(row),
             deadline=None if math.isnan(deadline) or deadline <= 0 else deadline,
             checkpoint_every=self._saving,
             retries=RETRIES,
@@ -138,7 +152,7 @@ def _name(app: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", app)[:64].strip("._-") or "traced"
 
 
-def _alike(column: Ints | Floats) -> bool:
+def _all_alike(column: Ints | Floats) -> bool:
     return bool((column == column[0]).all() or np.isnan(column).all())
 
 
