@@ -5,7 +5,7 @@ Called by the loop of a control plane, and by the simulator, with their own ``no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from skep.control.avoid import keeping_off
 from skep.control.change import migrate, preempt
@@ -13,7 +13,6 @@ from skep.control.draft import Draft
 from skep.control.outcome import finish, limit_at, stop_gang
 from skep.control.room import Room
 from skep.control.sites import expire
-from skep.control.snapshot import take_snapshot
 from skep.control.world import World, lost_shares
 from skep.model.event import (
     Deferred,
@@ -26,7 +25,7 @@ from skep.model.event import (
     RunGrant,
 )
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Forecast, Placement, Plan
+from skep.model.snapshot import Placement, Plan, Snapshot
 from skep.model.state import JobState
 from skep.scheduler import schedule
 from skep.scheduler.explain import Explained
@@ -44,11 +43,14 @@ def run_cycle(
     world: World,
     store: Store,
     policy: Policy,
-    clean: Floats,
+    snapshot_of: Callable[[bool], Snapshot],
     now: float,
-    forecast: Forecast | None = None,
 ) -> Plan:
-    """One cycle. Returns the plan that was made; what of it held is in the events."""
+    """One cycle. Returns the plan that was made; what of it held is in the events.
+
+    ``snapshot_of`` takes the snapshot, once there is something to decide; it is told whether it is
+    time to look for what may move.
+    """
     # 1. Time: silent sites, and jobs whose moment has come.
     draft = Draft(world)
     expire(world, draft, policy, now)
@@ -61,8 +63,7 @@ def run_cycle(
     # 3. Decide on a snapshot.
     if not world.wants_a_plan(now):
         return Plan()
-    slow = world.looks_for_moves(now)
-    snapshot = take_snapshot(world, policy, clean, now, forecast, slow=slow)
+    snapshot = snapshot_of(world.looks_for_moves(now))
     plan = schedule(snapshot, policy, now, world.memory)
     # 4. Commit, each decision against the job's version and the limits as they are now.
     draft, room = Draft(world), Room(world, policy, now)

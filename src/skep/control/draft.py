@@ -53,4 +53,4 @@ class Draft:
         self._world.seq = logged[-1].seq
         for job in self._jobs.values():
             self._world.put(job)
-        self._world.sites.update(self._sites)
+        self._world.put_sites(self._sites.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from skep.control import sites
 from skep.control.avoid import grounds
@@ -25,7 +26,7 @@ from skep.model.event import CancelRequested, Submitted
 from skep.model.job import Job
 from skep.model.message import Answer, Report
 from skep.model.policy import Policy
-from skep.model.snapshot import Floats, Forecast, Plan, Snapshot
+from skep.model.snapshot import Forecast, Plan, Snapshot
 from skep.model.state import JobState, RunState
 from skep.model.views import Health, JobDetail, JobView, SiteView, Why
 from skep.scheduler import schedule
@@ -198,8 +199,7 @@ class Control:
 
     def cycle(self, now: float) -> Plan:
         """Settle, decide and commit; see ``skep.control.cycle``."""
-        clean, forecast = self._clean(now), self._forecast(now)
-        return run_cycle(self.world, self.store, self.policy, clean, now, forecast)
+        return run_cycle(self.world, self.store, self.policy, partial(self._snapshot, now), now)
 
     def next_wake(self) -> float:
         """When a cycle is due at the latest."""
@@ -218,17 +218,14 @@ class Control:
             running=sum(s.phase != "waiting" for s in active),
         )
 
-    def _snapshot(self, now: float) -> Snapshot:
-        clean, forecast = self._clean(now), self._forecast(now)
-        return take_snapshot(self.world, self.policy, clean, now, forecast)
+    def _snapshot(self, now: float, slow: bool = False) -> Snapshot:
+        clean = self.electricity.clean(self.world.drawn, now)
+        return take_snapshot(self.world, self.policy, clean, now, self._forecast(now), slow=slow)
 
     def _forecast(self, now: float) -> Forecast | None:
         """Only where somebody may use it: to move, or to wait for better power."""
         wanted = self.policy.migration or self.world.deferring
         return self.electricity.forecast(now) if wanted else None
-
-    def _clean(self, now: float) -> Floats:
-        return self.electricity.clean(self.world.drawn, now)
 
 
 def job_id(name: str, unique: str) -> str:

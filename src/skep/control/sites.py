@@ -142,9 +142,12 @@ def _lose(draft: Draft, policy: Policy, job: str, run: str, reason: str, now: fl
 
 def next_expiry(world: World) -> float:
     """When the next silent site would be lost; infinity if none is up."""
-    lease = world.topology.pool.lease
-    up = [t for s, t in world.heard.items() if world.sites[s].phase == "up"]
-    return min(up, default=float("inf")) + lease.duration + lease.grace
+    lease, heard = world.topology.pool.lease, world.heard
+    first = min(heard, key=heard.__getitem__, default="")
+    if first and world.sites[first].phase != "up":
+        up = [site for site in heard if world.sites[site].phase == "up"]
+        first = min(up, key=heard.__getitem__, default="")
+    return (heard[first] if first else float("inf")) + lease.duration + lease.grace
 
 
 def answer(

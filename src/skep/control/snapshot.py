@@ -152,12 +152,14 @@ def _latest_start(job: JobState) -> float:
 
 def _sites(world: World, policy: Policy, clean: Floats) -> Sites:
     topology = world.topology
-    drained = {*policy.drained, *policy.evacuate}
+    if world.drained is None or world.drained[0] is not policy:
+        closed = np.array([policy.closed(name) for name in topology.names], dtype=bool)
+        world.drained = policy, closed
     return Sites(
         names=topology.names,
         countries=topology.countries,
-        up=world.up(),
-        drained=np.array([name in drained for name in topology.names], dtype=bool),
+        up=world.up,
+        drained=world.drained[1],
         power_cap=topology.cap,
         power_drawn=world.drawn.copy(),
         pue=topology.pue,

@@ -19,7 +19,7 @@ from skep.control.topology import Topology
 from skep.control.usage import Usage
 from skep.model.placement import Share
 from skep.model.policy import Policy
-from skep.model.snapshot import Ints
+from skep.model.snapshot import Bools, Ints
 from skep.model.state import JobState, RunState, SiteState
 from skep.scheduler.blocks import Parts, pick
 from skep.scheduler.estimate import Estimate, History
@@ -54,6 +54,8 @@ class World:
         self.rates = JobRates(topology.chips, topology.kind)
         self.holding = Holding(topology, self.policy, self.rates, self.jobs)
         self.sites = {name: SiteState(name) for name in topology.names}
+        # Per site: its agent holds its lease. Never written to: made anew when that changes.
+        self.up = np.zeros(len(topology.names), dtype=bool)
         self.heard: dict[str, float] = {}  # site -> when its agent last reported
         self.runs: dict[str, dict[str, str]] = {name: {} for name in topology.names}
         # Revisions of what a site should hold; they start above those of an earlier control plane.
@@ -77,6 +79,7 @@ class World:
         # Waiting jobs as the scheduler sees them; made by the first snapshot, then kept in step.
         self.line: Line | None = None
         self.line_policy: Policy | None = None
+        self.drained: tuple[Policy, Bools] | None = None  # per site, under that policy
         self.unlined: dict[str, None] = {}  # waiting jobs of which the line knows too little
         self.avoiding: dict[str, float] = {}  # waiting job -> until when it avoids what it does now
         self.memory = Memory()
@@ -97,6 +100,13 @@ class World:
             self._follow(old, job)
         self.jobs[job.id] = job
         self._index(job)
+
+    def put_sites(self, sites: Iterable[SiteState]) -> None:
+        """Take the new states of sites of the pool."""
+        known = {site.name: site for site in sites if site.name in self.sites}
+        if known:
+            self.sites.update(known)
+            self.up = np.array([self.sites[n].phase == "up" for n in self.topology.names], bool)
 
     def _follow(self, old: JobState | None, job: JobState) -> None:
         """What the job's runs hold has changed."""
@@ -277,10 +287,9 @@ class World:
         self.now = now
         for job in sorted(jobs, key=_end):
             self.put(job)
-        for site in sites:
-            if site.name in self.sites:
-                self.sites[site.name] = site
-                self.heard[site.name] = now
+        known = [site for site in sites if site.name in self.sites]
+        self.put_sites(known)
+        self.heard.update(dict.fromkeys((site.name for site in known), now))
 
     def free_of(self, site: str, pool: int) -> int:
         """Chips not held by a live run."""
@@ -293,10 +302,6 @@ class World:
     def drawn_at(self, site: str) -> float:
         """W at the meter: all chips idle, plus live runs at their worst."""
         return self._drawn[self.topology.row[site]]
-
-    def up(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Per site: its agent holds its lease."""
-        return np.array([self.sites[n].phase == "up" for n in self.topology.names], dtype=bool)
 
 
 def _end(job: JobState) -> float:

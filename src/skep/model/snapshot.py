@@ -24,6 +24,7 @@ Rates = tuple[tuple[str, float], ...]
 """Chip kind and FLOP/s of one chip for one job; empty: as for a job that names no model."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sites:
     """Columns over sites, length S."""
@@ -40,6 +41,7 @@ class Sites:
     rtt: Floats  # S x S seconds
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Pools:
     """Columns over pools, length P."""
@@ -244,6 +246,7 @@ class Forecast:
     green: Floats
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The world at one moment. ``held`` is chips held by live runs, per queue.
@@ -358,6 +361,7 @@ class Migration:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What ``schedule`` answers: decisions plus the versions that they were made from.

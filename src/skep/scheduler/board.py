@@ -79,8 +79,8 @@ class Atlas:
             and ours.sites.bandwidth is theirs.sites.bandwidth
             and self.policy is policy
             and self.date == date
-            and np.array_equal(ours.sites.up, theirs.sites.up)
-            and np.array_equal(ours.sites.drained, theirs.sites.drained)
+            and _alike(ours.sites.up, theirs.sites.up)
+            and _alike(ours.sites.drained, theirs.sites.drained)
         )
 
 
@@ -96,6 +96,7 @@ class Board:
         self.queues, self.row, self.kinds = self.atlas.queues, self.atlas.row, self.atlas.kinds
         self._clean: dict[str, Floats] = {}
         self._free: dict[str, tuple[int, Ints]] = {}
+        self._most: dict[str, tuple[int, int]] = {}
 
     @cached_property
     def idle(self) -> Ledger:
@@ -133,6 +134,12 @@ class Board:
 
     def free_over(self, kind: str, sites: int, ledger: Ledger) -> int:
         """The most chips of ``kind`` that so many pools have free together."""
+        if sites == 1:
+            seen, most = self._most.get(kind, (-1, 0))
+            if seen != len(ledger.touched):
+                most = int(ledger.free[self.columns(kind).rows].max(initial=0))
+                self._most[kind] = len(ledger.touched), most
+            return most
         sums = self._roomiest(kind, ledger)
         return int(sums[min(sites, len(sums) - 1)])
 
@@ -190,6 +197,10 @@ class Board:
         ]
         ever = np.array([ever_allowed(rules, f, self.date) for f in facts], dtype=bool)
         return tuple(decide(rules, f, self.date) for f in facts), ever
+
+
+def _alike(one: Bools, other: Bools) -> bool:
+    return one is other or np.array_equal(one, other)
 
 
 def day_of(now: float) -> datetime.date:

@@ -17,7 +17,7 @@ from skep.scheduler.keep import keep_for
 from skep.scheduler.line import Group, Key, Line
 from skep.scheduler.memory import Same, same
 from skep.scheduler.order import Part, Turns, in_order
-from skep.scheduler.place import Lazy, Taken, fit, placement, take
+from skep.scheduler.place import Fitting, Lazy, Taken, fit, placement, take
 from skep.scheduler.reach import at_least, beyond, bound_softly, may_change_by_itself
 from skep.scheduler.refused import Refusals
 
@@ -25,6 +25,8 @@ from skep.scheduler.refused import Refusals
 SINGLY = 24
 # So many of the jobs that do not fit from the start are looked at, to promise them chips.
 HEADS = 6
+
+_NO_ROWS: Ints = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Cycle:
         self._refused: set[Same] = set()
         self._forget: set[Same] = set()  # refused, but to be looked at again in any case
         self._given: list[Given | tuple[int, Taken]] = []
+        self._fitting: dict[Same, tuple[tuple[int, int, bool], Fitting | None]] = {}
         self.above_soft: list[Part] = []
         self.later: list[Key] = []  # groups whose time has not come
 
@@ -93,6 +96,8 @@ class Cycle:
 
     def _first_blocked(self) -> list[Part]:
         """The first jobs in order that do not fit: promised chips before those behind them."""
+        if not self._blocked:
+            return []
         depth = HEADS if self._board.policy.backfill != "conservative" else DEPTH
         blocked = self._blocked
         if len(blocked) > depth and not self._any_overdue(blocked):
@@ -129,7 +134,17 @@ class Cycle:
         job, shape = self._of(group, row)
         if job.repair is None and beyond(self._board, self._ledger, shape):
             return False
-        return fit(self._board, self._ledger, job, shape) is not None
+        return self._fit(group, job, shape) is not None
+
+    def _fit(self, group: Group, job: Waiting, shape: Shape) -> Fitting | None:
+        """As ``fit``, which is not asked again while nothing was taken, promised or lifted."""
+        ledger = self._ledger
+        stamp = len(ledger.touched), len(ledger.promises), ledger.limits.soft
+        seen, found = self._fitting.get(same(group), (None, None))
+        if seen != stamp:
+            found = fit(self._board, ledger, job, shape)
+            self._fitting[same(group)] = stamp, found
+        return found
 
     def _of(self, group: Group, row: int) -> tuple[Waiting, Shape]:
         return group.alone or self._line.job(row), self._line.shapes[group.shape]
@@ -164,7 +179,7 @@ class Cycle:
     def _in_stretches(self, parts: list[Part]) -> None:
         rows, part = in_order(self._line, parts, self._now)
         size, refused = len(rows), len(self._refused)
-        least = self._least(parts)
+        least = self._least(parts) if size > SINGLY else _NO_ROWS
         while len(rows) and not self._ahead.closed:
             size = min(size, len(rows), max(1, self._until_head(rows)))
             if size <= SINGLY:
@@ -237,7 +252,7 @@ class Cycle:
             if not self._ahead.take_up(job, shape) and self._overdue(np.array([row])):
                 self._keep(group, row, job, shape)
             return
-        found = fit(self._board, self._ledger, job, shape)
+        found = self._fit(group, job, shape)
         if found:
             self._given.append((row, take(self._board, self._ledger, *found)))
             return

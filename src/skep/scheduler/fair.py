@@ -32,6 +32,9 @@ class Standing:
         return self.held - self.deserved
 
 
+_NONE = Worth((), np.empty(0))
+
+
 class Tree:
     """The queues of a policy with what they hold; ``charge`` counts what a plan gives."""
 
@@ -41,7 +44,7 @@ class Tree:
         self._held: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._used: dict[str, float] = dict.fromkeys(self._queues, 0.0)
         self._paths = {name: self._path(name) for name in self._queues}
-        self._capacity, self.worth = 0.0, Worth((), np.empty(0))
+        self._capacity, self.worth = 0.0, _NONE
         self._part: dict[str, float] = {}
         if self.on:
             self._fill(snapshot)

@@ -34,6 +34,7 @@ class Mark:
     promised: list[tuple[Ints, Floats, int]]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Chips free per pool (length P), W free at the meter per site (length S), quotas, blocks.

@@ -24,11 +24,15 @@ Head = tuple[int, int, float, float, float, str, int]
 """0 if overdue, else 1; then minus the priority, and what the policy's order asks (each 0 if
 overdue); due; submitted; id; which part."""
 
+_FIRST: Ints = np.zeros(1, dtype=np.int64)
+
 
 def in_order(line: Line, parts: Sequence[Part], now: float) -> tuple[Ints, Ints]:
     """Rows of all ``parts`` in order, queues taking no turns; and which part each is of."""
+    if len(parts) == 1 and len(parts[0][1]) == 1:  # a job that arrives alone, as most do
+        return parts[0][1], _FIRST
     rows = np.concatenate([rows for _, rows in parts]) if parts else np.empty(0, dtype=np.int64)
-    if len(rows) <= 1:  # a job that arrives alone, as most do
+    if len(rows) <= 1:
         return rows, np.flatnonzero([len(rows) for _, rows in parts])
     part = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
     priority = np.array([group.priority for group, _ in parts], dtype=np.int64)[part]

@@ -27,6 +27,8 @@ from skep.scheduler.search import choose
 Item = TypeVar("Item")
 Off = Iterable[tuple[int, int]]
 """(Row of a pool, chips)."""
+Fitting = tuple[Ask, Choice]
+"""A way that fits, and the best sites for it."""
 
 
 @quick
@@ -39,7 +41,7 @@ class Taken:
     parts: tuple[Parts, ...]
 
 
-def fit(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> tuple[Ask, Choice] | None:
+def fit(board: Board, ledger: Ledger, job: Waiting, shape: Shape) -> Fitting | None:
     """The first way that fits and the best sites for it; None where none does."""
     for ask in asks_of(job, shape, board, ledger):
         left = ledger.limits.left(ask.queue, ask.kind)
@@ -142,7 +144,8 @@ def count(ledger: Ledger, ask: Ask, columns: Columns, rows: Ints, sites: Ints, c
     """Count ``chips`` of ``rows`` against quotas and the queue's part."""
     if "+" not in ask.kind:
         ledger.limits.take(ask.queue, ask.kind, sites, chips)
-        ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()), ask.rates)
+        if ledger.tree.on:
+            ledger.tree.charge(ask.queue, ask.kind, int(chips.sum()), ask.rates)
         return
     for row, site, some in zip(rows.tolist(), sites.tolist(), chips.tolist(), strict=True):
         ledger.charge(ask.queue, columns.kinds[row], site, some, ask.rates)

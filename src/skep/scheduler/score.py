@@ -17,9 +17,13 @@ LINK = 0.5  # width of the links to the sites chosen so far
 DATA = 1.5  # its data or checkpoints lie there
 SPLIT = 0.75  # it would go into one block, and would not get one here
 
+_ALONE: Floats = np.zeros(1)
+
 
 def scores(board: Board, columns: Columns, ledger: Ledger, ask: Ask) -> Floats:
     """Score per row of a fair part of ``ask``; only the differences mean something."""
+    if len(columns.rows) == 1:
+        return _ALONE
     wanted = ask.least / ask.sites_max
     left = (ledger.free[columns.rows] - wanted) / columns.chips
     score = CLEAN * board.clean(columns.kind) - FIT * left
