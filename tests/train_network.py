@@ -7,11 +7,13 @@ and equal weights it is easy to say what the anchor must be.
 import torch
 
 from skep.train.fragments import Fragments, cuts, digest_of, one_origin
+from skep.train.frames import Kind
 from skep.train.lead import Options
 from skep.train.member import Member, origin_of
 from skep.train.outer import PLAIN, fresh
 from skep.train.parts import Local
 from skep.train.replica import Replica
+from skep.train.routes import Routes
 
 STEP_S, LATENCY_S = 0.1, 0.02
 PLAIN_OPTIONS = Options(outer=PLAIN, codec="fp32", interval=0.5)
@@ -30,6 +32,7 @@ class Site:
         self.replicas = [Replica(name, self.me.run, state, now) for state in states]
         self.trains, self.started, self.steps, self.awake = True, False, 0, True
         self.finishing, self.told = False, []
+        self.routes = Routes(name)
         self._report()
 
     @property
@@ -82,11 +85,12 @@ class Site:
 
 
 class Network:
-    """Sites, FIFO links with a latency, cuts."""
+    """Sites, FIFO links with a latency, cuts; with ``routed``, ways around links that are cut."""
 
-    def __init__(self, *names, count=1, options=PLAIN_OPTIONS):
+    def __init__(self, *names, count=1, options=PLAIN_OPTIONS, routed=False):
         self.now, self.sites, self.flying, self.cut = 0.0, {}, [], set()
-        self.count, self.options = count, options
+        self.count, self.options, self.routed = count, options, routed
+        self.ways = {}  # pair -> the site between
         for rank, name in enumerate(names):
             self.add(name, rank)
 
@@ -96,40 +100,65 @@ class Network:
         others = list(self.sites.values())
         self.sites[name] = site
         for other in others:
-            self._connect(site, other)
+            if frozenset((name, other.me.site)) not in self.cut:
+                self._connect(name, other.me.site)
         return site
 
     def _connect(self, one, other):
-        if frozenset((one.me.site, other.me.site)) not in self.cut:
-            one.fragments.joined(other.me, self.now)
-            other.fragments.joined(one.me, self.now)
+        for a, b in ((one, other), (other, one)):
+            self.sites[a].fragments.joined(self.sites[b].me, self.now)
+
+    def _disconnect(self, one, other):
+        self._lose(one, other)
+        for a, b in ((one, other), (other, one)):
+            if a in self.sites:
+                self.sites[a].routes.forget(b)
+                self.sites[a].fragments.left(b, self.now)
+
+    def _lose(self, one, other):
+        self.flying = [f for f in self.flying if {*f[1:3]} != {one, other}]
 
     def kill(self, name):
         del self.sites[name]
-        self.flying = [f for f in self.flying if name not in f[1:3]]
-        for site in self.sites.values():
-            site.fragments.left(name, self.now)
+        for other in self.sites:
+            pair = frozenset((name, other))
+            if pair not in self.cut or self.ways.pop(pair, None):
+                self._disconnect(name, other)
+        self._break(lambda pair, via: name == via)
 
     def part(self, group):
         for one in list(self.sites):
             for other in list(self.sites):
                 if (one in group) and (other not in group):
-                    self._cut(one, other)
+                    self.sever(one, other)
 
-    def _cut(self, one, other):
+    def sever(self, one, other):
         pair = frozenset((one, other))
         if pair in self.cut:
             return
         self.cut.add(pair)
-        self.flying = [f for f in self.flying if frozenset(f[1:3]) != pair]
-        for a, b in ((one, other), (other, one)):
-            self.sites[a].fragments.left(b, self.now)
+        if pair <= self.sites.keys():
+            self._disconnect(one, other)
+        self._break(lambda ends, via: via in pair and pair - {via} <= ends)
+
+    def _break(self, goes):
+        for pair, via in list(self.ways.items()):
+            if goes(pair, via):
+                del self.ways[pair]
+                self._disconnect(*sorted(pair))
 
     def heal(self):
-        cut, self.cut = self.cut, set()
-        for pair in cut:
-            if all(name in self.sites for name in pair):
-                self._connect(*(self.sites[name] for name in sorted(pair)))
+        for pair in sorted(self.cut, key=sorted):
+            self.mend(*sorted(pair))
+
+    def mend(self, one, other):
+        pair = frozenset((one, other))
+        if pair in self.cut:
+            self.cut.remove(pair)
+            if pair <= self.sites.keys():
+                if self.ways.pop(pair, None):
+                    self._lose(one, other)
+                self._connect(one, other)
 
     def run(self, seconds):
         end = self.now + seconds
@@ -143,20 +172,50 @@ class Network:
         if round(self.now * 100) % 10 == site.me.rank % 10:
             site.step(self.now)
         if round(self.now * 100) % 5 == 0:
+            if self.routed:
+                self._look(site)
             site.fragments.tick(self.now)
+
+    def _direct(self, name):
+        others = (other for other in self.sites if other != name)
+        return {other: 0.0 for other in others if frozenset((name, other)) not in self.cut}
+
+    def _look(self, site):
+        name = site.me.site
+        site.fragments.sees = direct = self._direct(name)
+        around = {next(iter(pair - {name})): 0.0 for pair in self.ways if name in pair}
+        for other, way in site.routes.look(self.now, direct, around).items():
+            if way.via in direct and way.via in self._direct(other):
+                self.ways[frozenset((name, other))] = way.via
+                self._connect(name, other)
 
     def _deliver(self):
         for name, site in self.sites.items():
             for to, message in site.fragments.outbox:
-                self.flying.append((self.now + LATENCY_S, name, to, message))
+                links = 2 if frozenset((name, to)) in self.ways else 1
+                self.flying.append((self.now + links * LATENCY_S, name, to, message))
             site.fragments.outbox = []
             site.told += site.fragments.events
             site.fragments.events = []
         due = [f for f in self.flying if f[0] <= self.now]
         self.flying = [f for f in self.flying if f[0] > self.now]
         for _, sender, to, message in due:
-            if to in self.sites and sender in self.sites and {sender, to} not in self.cut:
+            if {sender, to} <= self.sites.keys() and self._connected(sender, to):
+                if message.kind is Kind.BEAT:
+                    self.sites[to].routes.hear(sender, message.fields["sees"])
                 self.sites[to].fragments.received(sender, message, self.now)
+
+    def reach(self, one, other):
+        """Whether there is a way over any number of links."""
+        found, fresh = set(), {one}
+        while fresh:
+            found |= fresh
+            fresh = {site for name in fresh for site in self._direct(name)} - found
+        return other in found
+
+    def _connected(self, one, other):
+        pair = frozenset((one, other))
+        return pair not in self.cut or pair in self.ways
 
     def settle(self, seconds=4.0):
         """Let everybody stop training, merge what is left, and agree."""

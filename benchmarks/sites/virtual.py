@@ -23,6 +23,7 @@ from skep.train import supply as supply_module
 from skep.train.exchange import TICK_S, Exchange
 from skep.train.frames import Message
 from skep.train.mesh import SILENCE_S
+from skep.train.routes import Routes
 from skep.train.wire import Traffic, in_order
 
 HEAD_BYTES = 200  # of a message beside its payload: head, fields, tag
@@ -49,11 +50,26 @@ class Seat:
     down_free: float = 0.0
 
 
+class VirtualAround:
+    """No ways around here."""
+
+    def __init__(self) -> None:
+        self.routes = Routes("")
+        self.tunnels = SimpleNamespace(passed=0)
+
+    def direct(self) -> dict[str, float]:
+        return {}
+
+    def ways(self) -> dict[str, str]:
+        return {}
+
+
 class VirtualMesh:
     """What ``Exchange`` needs of a mesh."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world, self._name, self.traffic, self.relayed = world, name, Traffic(), 0
+        self.around = VirtualAround()
 
     def send(self, site: str, message: Message) -> None:
         self._world.send(self._name, site, message)

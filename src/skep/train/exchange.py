@@ -159,6 +159,16 @@ class Exchange:
         """Bytes passed on between other sites."""
         return self._mesh.relayed
 
+    @property
+    def forwarded(self) -> int:
+        """Bytes passed on between sites that reach each other by way of this one."""
+        return self._mesh.around.tunnels.passed
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """The sites that are reached by way of another, and by which."""
+        return self._mesh.around.ways()
+
     def report(self, local: Local, pending: Sequence[int]) -> None:
         """Tell the others, with the next beat, how this site is doing."""
         soon = local.finishing and not self._rounds.local.finishing
@@ -329,6 +339,7 @@ class Exchange:
         while not self._stopping.is_set():
             self._rounds.receiving = self._mesh.receiving()
             self._rounds.rates = self._mesh.rates()
+            self._rounds.sees = self._mesh.around.direct()
             self._rounds.tick(time.monotonic())
             self._flush()
             try:
@@ -371,6 +382,7 @@ class Exchange:
         if message.kind is Kind.BEAT:
             for name, address in dict(message.fields["sites"]).items():
                 self._mesh.learn(str(name), str(address))
+            self._mesh.around.routes.hear(site, dict(message.fields["sees"]))
         if self._admission.lets(site, message):
             self._rounds.received(site, message, time.monotonic())
             self._flush()

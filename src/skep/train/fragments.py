@@ -81,6 +81,7 @@ class Fragments:
         self.nudged: float | None = None
         self.receiving = False  # whether some peer's data has come in part
         self.rates: Mapping[str, float] = {}  # bytes/s that the link to each peer carries
+        self.sees: Mapping[str, float] = {}  # as ``parts.beat`` tells it
         self.chosen: Chosen | None = None
         self._options, self._chosen_at = options, 0.0
         self._told_choice: Chosen | None = None
@@ -290,12 +291,13 @@ class Fragments:
         for rounds in self.rounds:
             rounds.news = False
         sites = self.rounds[0].addresses()
+        sees = self.sees if len(self.views) > 1 else {}  # of two neither needs a way around
         pending = [rounds.local.pending for rounds in self.rounds]
         for site in self.views:
             told = self._told.setdefault(site, {})
             keys = {r.index: r.key for r in self.rounds if told.get(r.index) != r.told_as}
             told.update({r.index: r.told_as for r in self.rounds})
-            self.outbox.append((site, beat(keys, pending, self.local, sites)))
+            self.outbox.append((site, beat(keys, pending, self.local, sites, sees)))
 
 
 def cat(states: Sequence[OuterState]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import Any
 
 MAGIC = b"skep"
-VERSION = 5
+VERSION = 6
 HEAD = struct.Struct("!4sBBHII")
 CHUNK = 1 << 15
 PLACE = struct.Struct("!Q")
@@ -52,6 +52,7 @@ class Kind(IntEnum):
     LEAVE = 16
     GOT = 17
     RAILS = 18
+    VIA = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,14 @@ def pack_data(message: Message, places: Iterator[int]) -> Iterator[bytes]:
         yield pack_frame(message.kind, PLACE.pack(next(places)) + chunk, more, data=True)
 
 
-def _chunks(message: Message) -> Iterator[tuple[bytes, bool]]:
+def body_of(message: Message) -> bytes:
+    """A message as one body: that of its frame if it fits into one."""
     header = json.dumps(message.fields, separators=(",", ":"), allow_nan=False).encode()
-    blob = memoryview(struct.pack("!I", len(header)) + header + message.payload)
+    return struct.pack("!I", len(header)) + header + message.payload
+
+
+def _chunks(message: Message) -> Iterator[tuple[bytes, bool]]:
+    blob = memoryview(body_of(message))
     for start in range(0, len(blob), CHUNK):
         more = start + CHUNK < len(blob)
         yield bytes(blob[start : start + CHUNK]), more

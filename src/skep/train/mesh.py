@@ -17,16 +17,18 @@ from typing import TypeVar
 from skep.errors import DeniedError
 from skep.runenv import parse_address, relay_key
 from skep.train import handshake
+from skep.train.around import Around
 from skep.train.channel import Traffic
 from skep.train.dial import Streams, dial
 from skep.train.frames import FrameError, Kind, Message
 from skep.train.handshake import Credentials
-from skep.train.lanes import Widening, why_lanes
 from skep.train.meeting import Meeting
 from skep.train.member import Member, supersedes, unlike
-from skep.train.peer import Listener, Peer
+from skep.train.peer import DIRECT, Listener, Peer
 from skep.train.relay import Relay
+from skep.train.routes import Way
 from skep.train.tls import Identity
+from skep.train.wider import Wider
 from skep.train.wire import Wire
 
 T = TypeVar("T")
@@ -37,7 +39,6 @@ PATIENT = 8
 SILENCE_S = 6.0  # without a single frame: the peer is gone (beats come twice a second)
 FLUSH_S = 20.0
 SITES = 1024  # addresses that may be learned from others
-WIDEN_S = 5.0  # between two looks whether a link is worth more connections
 LANES = 64  # connections for data that a peer may open
 STRANGERS = 32  # connections that may be in their handshake at the same time
 
@@ -55,15 +56,16 @@ class Mesh:
         streams: int | None = None,
     ) -> None:
         """``streams``: connections for the data to each peer; None: by what its link carries."""
-        self._streams = streams
+        self._wider = Wider(self, proxy, streams)
         self.me, self._proxy = me, proxy
         self._credentials = Credentials(me, token, None, limit, self._admit)
         self._relay = Relay([relay_key(token)])
+        self.peers: dict[str, Peer] = {}
+        self.around = Around(self)
         self._meeting: Meeting | None = None
         self._cut_off = False  # there may be sites with which only a relay connects
         self._listener = listener
         self.traffic = Traffic()
-        self.peers: dict[str, Peer] = {}
         self._newest: dict[str, str] = {}  # site -> the newest run seen there
         self._addresses: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -147,18 +149,22 @@ class Mesh:
         """Leave on purpose; who has not taken any data for ``FLUSH_S`` is not waited for."""
         self._leaving = True
         peers = list(self.peers.values())
-        await asyncio.gather(*(self._leave(peer) for peer in peers), return_exceptions=True)
+        for peer in peers:
+            self._put(peer, Message(Kind.LEAVE))
+        await self._flush([peer for peer in peers if peer.via])  # goes through the others
+        await self.around.tunnels.drain(FLUSH_S)  # others may still be about their last round
+        await self._flush([peer for peer in peers if not peer.via])
         if self._server is not None:
             self._server.close()
-        await self._relay.drain(FLUSH_S)  # others may still be about their last round
+        await self._relay.drain(FLUSH_S)
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _leave(self, peer: Peer) -> None:
-        self._put(peer, Message(Kind.LEAVE))
-        await peer.wire.close_flushed(FLUSH_S)
+    async def _flush(self, peers: list[Peer]) -> None:
+        flushed = (peer.wire.close_flushed(FLUSH_S) for peer in peers)
+        await asyncio.gather(*flushed, return_exceptions=True)
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Do this in the background, until ``stop``."""
@@ -170,13 +176,13 @@ class Mesh:
         try:
             peer.wire.put(message)
         except OSError as error:
-            self._drop(peer, str(error) or "connection lost")
+            self.drop(peer, str(error) or "connection lost")
 
     async def _pump(self, peer: Peer, lane: Wire | None = None) -> None:
         try:
             await (peer.wire.pump() if lane is None else peer.wire.pump_lane(lane))
         except OSError as error:
-            self._drop(peer, str(error) or "connection lost")
+            self.drop(peer, str(error) or "connection lost")
 
     # -- connecting -------------------------------------------------------------------------
 
@@ -186,27 +192,28 @@ class Mesh:
         else:
             self.spawn(self.called(streams))
 
-    async def called(self, streams: Streams) -> None:
+    async def called(self, streams: Streams, way: Way = DIRECT) -> None:
         """Someone has connected, who may be anyone."""
-        wire = Wire(*streams, self.traffic)
+        wire = Wire(*streams, Traffic() if way.via else self.traffic)
         self._strangers += 1
         try:
-            caller = await self._shake(
+            caller = await self.shake(
                 handshake.challenge(wire, self._credentials.identity is not None), wire, STRANGER
             )
-            relayed = caller is not None and caller.request.kind in (Kind.OFFER, Kind.MEET)
+            asked = caller.request.kind if caller is not None and not way.via else None
+            relayed = asked in (Kind.OFFER, Kind.MEET)
             member = None
             if caller is not None and not relayed:
                 answered = handshake.answer(wire, self._credentials, caller)
-                member = await self._shake(answered, wire, STRANGER)
+                member = await self.shake(answered, wire, STRANGER)
         finally:
             self._strangers -= 1
         if member is not None and member.lane:
             await self._add_lane(member, wire)
         elif member is not None:
-            await self._serve(Peer(member, wire, member.site, member.link))
+            await self.serve(Peer(member, wire, member.site, member.link, way))
         elif caller is not None and relayed:
-            await self._shake(self._relay.serve(streams, wire, caller), wire, STRANGER)
+            await self.shake(self._relay.serve(streams, wire, caller), wire, STRANGER)
             wire.close()
 
     async def met(self, streams: Streams, relay: str) -> None:
@@ -215,25 +222,26 @@ class Mesh:
 
     async def _greet(self, streams: Streams, who: str, relay: str = "", address: str = "") -> bool:
         wire, link = Wire(*streams, self.traffic), secrets.token_hex(8)
-        member = await self._shake(handshake.greet(wire, self._as(link)), wire, who)
+        member = await self.shake(handshake.greet(wire, self.credentials(link)), wire, who)
         if member is not None:
             if relay:
                 way = f"{member.site} is met through the relay at {relay}"
                 self.tell(f"way to {member.site}", way)
             peer = Peer(member, wire, self.me.site, link)
             if address:
-                self.spawn(self._widen(peer, address))
-            await self._serve(peer)
+                self.spawn(self._wider.widen(peer, address))
+            await self.serve(peer)
         return member is not None
 
-    def _as(self, link: str, lane: int = 0) -> Credentials:
+    def credentials(self, link: str, lane: int = 0) -> Credentials:
         return replace(self._credentials, me=replace(self.me, link=link, lane=lane))
 
     async def _keep_dialling(self, site: str) -> None:
         pause = BACKOFF_S[0]
         while True:
             lasting = pause >= PATIENT * BACKOFF_S[0]
-            if site in self.peers or await self._dial(site, self._addresses[site], lasting):
+            here = site in self.peers and not self.around.tried_again(site)
+            if here or await self._dial(site, self._addresses[site], lasting):
                 pause = BACKOFF_S[0]
             else:
                 pause = min(2 * pause, BACKOFF_S[1])
@@ -250,7 +258,7 @@ class Mesh:
             return False
         return await self._greet(streams, site, address=address)
 
-    async def _shake(self, shake: Awaitable[T], wire: Wire, who: str) -> T | None:
+    async def shake(self, shake: Awaitable[T], wire: Wire, who: str) -> T | None:
         try:
             return await shake
         except DeniedError as error:
@@ -289,28 +297,22 @@ class Mesh:
     def _find_relays(self) -> None:
         """Where sites cannot be reached those that can be are asked to relay."""
         if self._cut_off and self._meeting is not None:
-            for site in self.peers.keys() & self._addresses.keys():
+            for site in self.around.direct().keys() & self._addresses.keys():
                 self._meeting.at(self._addresses[site])
 
-    def _takes_over(self, new: Peer) -> bool:
-        """Whether ``new`` replaces the connection to the same site, alike at both ends."""
-        old = self.peers.get(new.member.site)
-        if old is None or old.member.run != new.member.run or old.dialler == new.dialler:
-            return True
-        return new.dialler == min(self.me.site, new.member.site)
-
-    async def _serve(self, peer: Peer) -> None:
+    async def serve(self, peer: Peer) -> None:
         member = peer.member
-        if not self._takes_over(peer):
+        old = self.peers.get(member.site)
+        if not peer.takes_over(old, self.me.site):
             peer.wire.close()
             return
-        old = self.peers.get(member.site)
         self.peers[member.site] = peer
         self._newest[member.site] = member.run
         self.spawn(self._pump(peer))
         self._told.pop(member.site, None)
         if old is not None:
-            old.wire.abort()
+            self.around.close(old, peer)
+        self.around.used(peer, old)
         if old is None or old.member.run != member.run:
             if old is not None:
                 self._listener.left(old.member, False)
@@ -323,42 +325,15 @@ class Mesh:
 
     # -- further connections for data -------------------------------------------------------
 
-    async def _widen(self, peer: Peer, address: str) -> None:
-        """Open as many connections for data as are set, or as the way to the peer is worth."""
-        window, widening = peer.wire.window, Widening(self._streams)
-        while self.peers.get(peer.member.site) is peer:
-            rate = window.mean  # one short peak would look like a gain
-            for _ in range(widening.wants(rate, window.round_trip)):
-                if not await self._open_lane(peer, address, widening.count + 1):
-                    return  # it will do without
-                widening.opened(rate)
-            await asyncio.sleep(WIDEN_S)
-
-    async def _open_lane(self, peer: Peer, address: str, number: int) -> bool:
-        try:
-            streams = await dial(address, self._proxy)
-        except OSError:
-            return False
-        wire = Wire(*streams, self.traffic)
-        greeted = handshake.greet(wire, self._as(peer.link, number))
-        if await self._shake(greeted, wire, peer.member.site) is None:
-            return False
-        peer.wire.add(wire)
-        site, count, window = peer.member.site, len(peer.wire.lanes), peer.wire.window
-        why = why_lanes(self._streams, window.mean, window.round_trip)
-        self.tell(f"lanes to {site}", f"data to {site} goes over {count} connections{why}")
-        self.spawn(self._serve_lane(peer, wire))
-        return True
-
     async def _add_lane(self, member: Member, wire: Wire) -> None:
         peer = self.peers.get(member.site)
         if peer is None or peer.link != member.link or len(peer.wire.lanes) >= LANES:
             wire.abort()
             return
         peer.wire.add(wire)
-        await self._serve_lane(peer, wire)
+        await self.serve_lane(peer, wire)
 
-    async def _serve_lane(self, peer: Peer, lane: Wire) -> None:
+    async def serve_lane(self, peer: Peer, lane: Wire) -> None:
         self.spawn(self._pump(peer, lane))
         await self._read(peer, lane)
 
@@ -370,19 +345,39 @@ class Mesh:
             while True:
                 found = [await wire.receive()] if lane is None else await wire.receive_on(lane)
                 for message in found:
-                    if message.kind is Kind.LEAVE:
-                        self._drop(peer, "finished", on_purpose=True)
+                    if message.kind is Kind.LEAVE and not self._left(peer):
                         return
-                    self._listener.received(peer.member.site, message)
+                    self._take(peer, message)
         except (OSError, EOFError) as error:
-            self._drop(peer, "connection lost" if isinstance(error, EOFError) else str(error))
+            self.drop(peer, "connection lost" if isinstance(error, EOFError) else str(error))
         except (FrameError, ValueError, KeyError, TypeError) as error:
-            self._drop(peer, f"it sent what is not of the protocol: {error}")
+            self.drop(peer, f"it sent what is not of the protocol: {error}")
 
-    def _drop(self, peer: Peer, reason: str, on_purpose: bool = False) -> None:
+    def _take(self, peer: Peer, message: Message) -> None:
+        if message.kind is Kind.VIA:
+            self.around.take(peer, message)
+        elif self.peers.get(peer.member.site) is peer:
+            self._listener.received(peer.member.site, message)
+
+    def _left(self, peer: Peer) -> bool:
+        """It leaves on purpose; whether the connection is still needed for others."""
+        stays = self.around.stays(peer)
+        self._forget(peer, "finished", on_purpose=True)
+        if not stays:
+            peer.wire.abort()
+            self.around.lost(peer)
+        return stays
+
+    def drop(self, peer: Peer, reason: str) -> None:
+        """The connection is of no use any more."""
         peer.wire.abort()
+        self._forget(peer, reason)
+        self.around.lost(peer)
+
+    def _forget(self, peer: Peer, reason: str, on_purpose: bool = False) -> None:
         if self.peers.get(peer.member.site) is peer:
             del self.peers[peer.member.site]
+            self.around.routes.forget(peer.member.site)
             if not self._leaving:
                 self._listener.event(f"{peer.member.site} left: {reason}")
             self._listener.left(peer.member, on_purpose)
@@ -392,6 +387,8 @@ class Mesh:
         while True:
             await asyncio.sleep(0.5)
             now = asyncio.get_running_loop().time()
-            for peer in list(self.peers.values()):
+            for peer in [*self.peers.values(), *self.around.staying()]:
                 if now - peer.wire.heard > SILENCE_S:
-                    self._drop(peer, f"silent for {SILENCE_S:g} s")
+                    self.drop(peer, f"silent for {SILENCE_S:g} s")
+            if not self._leaving:
+                self.around.look(now)

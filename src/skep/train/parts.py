@@ -261,9 +261,14 @@ class View:
 
 
 def beat(
-    keys: Mapping[int, Key], pending: Sequence[int], local: Local, sites: Mapping[str, str]
+    keys: Mapping[int, Key],
+    pending: Sequence[int],
+    local: Local,
+    sites: Mapping[str, str],
+    sees: Mapping[str, float],
 ) -> Message:
-    """``keys`` and ``pending`` by fragment; ``sites``: where this site's peers may be dialled."""
+    """``keys`` and ``pending`` by fragment; ``sites``: where this site's peers may be dialled;
+    ``sees``: those with a connection of their own, and its rate (bytes/s; 0: not measured)."""
     fields: dict[str, Any] = {
         "keys": {str(index): list(key) for index, key in keys.items()},
         "pending": list(pending),
@@ -273,6 +278,7 @@ def beat(
         "finishing": local.finishing,
         "hungry": local.hungry,
         "sites": dict(sites),
+        "sees": {site: round(rate) for site, rate in sees.items()},
     }
     return Message(Kind.BEAT, fields)
 

@@ -47,6 +47,8 @@ def stats_of(
         "ddp_bytes_per_token": round(_plain(states, per_step), 2),
         "bytes_received": traffic[1],
         "bytes_relayed": exchange.relayed if exchange is not None else 0,
+        "bytes_forwarded": exchange.forwarded if exchange is not None else 0,
+        "ways": exchange.ways if exchange is not None else {},
         "streams": exchange.lanes if exchange is not None else {},
         "tokens_per_s": round(meter.rate, 1),
         "staleness_s": tally.staleness_s,

@@ -10,10 +10,9 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import itertools
 import ssl
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skep.train.channel import Channel, Traffic
@@ -28,11 +27,13 @@ from skep.train.frames import (
     Kind,
     Message,
     Sorter,
+    body_of,
     check_body,
-    pack_data,
     pack_message,
     parse_head,
+    parse_message,
 )
+from skep.train.outgoing import Outgoing
 from skep.train.window import Window
 
 TAG = 16  # bytes of keyed blake2b behind each frame after a handshake without TLS
@@ -71,10 +72,10 @@ class Wire:
         self._frame_limit = HANDSHAKE_LIMIT
         self._assemblers = {False: Assembler(HANDSHAKE_LIMIT), True: Assembler(0)}
         self._control: deque[Message] = deque()
-        self._data: deque[Iterator[bytes]] = deque()
+        self._data = Outgoing()
         self._wake, self._done = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._places, self._sorter = itertools.count(), Sorter()
+        self._sorter = Sorter()
         self.lanes: list[Wire] = []  # further connections to the same peer, for data
         self._writing = 0  # connections that are just sending data
         self._ready: deque[Message] = deque()
@@ -110,11 +111,28 @@ class Wire:
         if max(len(self._control), len(self._data)) >= QUEUE_LIMIT:
             raise ConnectionError("too slow: its messages pile up")
         if in_order(message):
-            self._data.append(pack_data(message, self._places))
+            self._data.put(message)
         else:
             self._control.append(message)
         self._done.clear()
         self._wake.set()
+
+    def carry(self, message: Message, gone: Callable[[], None]) -> None:
+        """Queue a piece of a connection that goes through this one: paced, and behind what is
+        put (``Outgoing``). ``gone`` is called when it leaves the queue."""
+        self._data.carry(body_of(message), gone)
+        self._done.clear()
+        self._wake.set()
+
+    @property
+    def carried(self) -> int:
+        """Bytes of ``carry`` that wait."""
+        return self._data.carried
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many messages wait that no others should join them."""
+        return 2 * len(self._control) >= QUEUE_LIMIT
 
     async def pump(self) -> None:
         """Write what is queued, for ever. Raises ``OSError`` when the connection is lost."""
@@ -147,9 +165,8 @@ class Wire:
         if pause > 0:
             await self._sleep(pause)
             return
-        frame = next(self._data[0], None)
+        frame = self._data.next()
         if frame is None:
-            self._data.popleft()
             return
         self.window.put(len(frame), self._loop.time())
         self._writing += 1
@@ -208,8 +225,13 @@ class Wire:
     def _sorted(self, head: Head, body: bytes) -> list[Message]:
         """The messages that are complete with this frame of data."""
         self._acknowledge(HEAD.size + head.length, head.more)
-        fed = (self._assemblers[True].feed(*due) for due in self._sorter.feed(head, body))
+        fed = (self._fed(*due) for due in self._sorter.feed(head, body))
         return [message for message in fed if message is not None]
+
+    def _fed(self, head: Head, body: bytes) -> Message | None:
+        if head.kind is Kind.VIA:  # whole in itself, between the frames of a larger message
+            return parse_message(head.kind, body)
+        return self._assemblers[True].feed(head, body)
 
     def _acknowledge(self, count: int, more: bool) -> None:
         self._got += count
