@@ -209,6 +209,19 @@ class Job:
         finally:
             run._keeper.wait()
 
+    def finished(self) -> Job:
+        """Start all sites and run until they have ended; raises what a site has raised."""
+        for name in NAMES:
+            self.start(name)
+        with contextlib.ExitStack() as stack:
+            for patch in self.ledger.patches():
+                stack.enter_context(patch)
+            self.world.run(until=self.end + 300.0)
+        for seat in self.world.seats.values():
+            if seat.failure is not None:
+                raise seat.failure
+        return self
+
     # -- faults -----------------------------------------------------------------------------
 
     def inject(self, chance: random.Random) -> None:
@@ -299,21 +312,11 @@ def heldout(job: Job) -> float:
 
 def trained(folder: Path, seed: int, faults: int, end: float) -> Job:
     """A job over ``end`` virtual seconds with so many faults; raises what a site has raised."""
-    job = Job(folder, seed, end)
-    chance = random.Random(seed)
-    for name in NAMES:
-        job.start(name)
+    job, chance = Job(folder, seed, end), random.Random(seed)
     for number in range(faults):
         when = (number + 2 + chance.random()) * ROUND_S
         job.world.at(when, lambda: job.inject(chance))
-    with contextlib.ExitStack() as stack:
-        for patch in job.ledger.patches():
-            stack.enter_context(patch)
-        job.world.run(until=end + 300.0)
-    for seat in job.world.seats.values():
-        if seat.failure is not None:
-            raise seat.failure
-    return job
+    return job.finished()
 
 
 def judged(job: Job) -> dict[str, Any]:

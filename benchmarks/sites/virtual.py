@@ -3,7 +3,8 @@
 Each site is a thread that runs an ordinary training loop inside ``skep.train``'s own ``Run``; one
 thread runs at a time, and whoever sleeps hands over to the world, so a run is the same each time.
 Virtual are the clock, the chip (a step sleeps) and the network: latency, a rate per site and
-direction, cuts (silent, as without a reset), kills, damaged messages.
+direction, cuts (silent, as without a reset), kills, damaged messages. Around links that are cut go
+the ways that the product's ``routes`` finds, over two links each.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from ways import VirtualAround
+
 from skep.train import exchange as exchange_module
 from skep.train import run as run_module
 from skep.train import supply as supply_module
 from skep.train.exchange import TICK_S, Exchange
 from skep.train.frames import Message
 from skep.train.mesh import SILENCE_S
-from skep.train.routes import Routes
 from skep.train.wire import Traffic, in_order
 
 HEAD_BYTES = 200  # of a message beside its payload: head, fields, tag
@@ -50,26 +52,12 @@ class Seat:
     down_free: float = 0.0
 
 
-class VirtualAround:
-    """No ways around here."""
-
-    def __init__(self) -> None:
-        self.routes = Routes("")
-        self.tunnels = SimpleNamespace(passed=0)
-
-    def direct(self) -> dict[str, float]:
-        return {}
-
-    def ways(self) -> dict[str, str]:
-        return {}
-
-
 class VirtualMesh:
     """What ``Exchange`` needs of a mesh."""
 
     def __init__(self, world: World, name: str) -> None:
         self._world, self._name, self.traffic, self.relayed = world, name, Traffic(), 0
-        self.around = VirtualAround()
+        self.around = VirtualAround(world, name)
 
     def send(self, site: str, message: Message) -> None:
         self._world.send(self._name, site, message)
@@ -113,6 +101,8 @@ class VirtualExchange(Exchange):
 
     def tick(self) -> None:
         self._rounds.rates = self._mesh.rates()
+        self._mesh.around.look(self.world.now)  # type: ignore[attr-defined]
+        self._rounds.sees = self._mesh.around.direct()
         self._rounds.tick(self.world.now)
         self._flush()
 
@@ -124,6 +114,7 @@ class World:
         self.now, self.latency_s = 0.0, latency_s
         self.seats: dict[str, Seat] = {}
         self.cut: set[frozenset[str]] = set()
+        self.ways: dict[frozenset[str], str] = {}  # by way of whom two sites are connected
         self.refused = 0  # messages that were not of the protocol
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -179,13 +170,17 @@ class World:
         self.cut.discard(pair)
         if pair in self._apart:
             self._apart.discard(pair)
+            self.ways.pop(pair, None)
             self._connect(one, other)
-        for way in ((one, other), (other, one)):
-            for message in self._held.pop(way, ()):
-                self.send(*way, message)
+        for way in list(self._held):
+            if pair in self._links(*way):
+                for message in self._held.pop(way, ()):
+                    self.send(*way, message)
 
     def damage(self, one: str, other: str) -> None:
         """A frame arrives damaged: the connection is given up and dialled anew."""
+        self.ways.pop(frozenset((one, other)), None)
+        self._break(one, other)
         self._disconnect(one, other, on_purpose=False)
         self.at(self.now + 0.2, lambda: self._connect(one, other))
 
@@ -252,7 +247,10 @@ class World:
         others = [other for other, _ in self._linked() if other != name]
         seat.exchange = None
         for other in others:
-            if frozenset((name, other)) not in self._apart:
+            self._break(name, other)
+        for other in others:
+            around = self.ways.pop(frozenset((name, other)), None)
+            if frozenset((name, other)) not in self._apart or around:
                 when = gone + 2 * self.latency_s if on_purpose else self.now
                 self.at(when, lambda o=other: self._left(o, made, on_purpose))
             if not on_purpose:
@@ -276,6 +274,12 @@ class World:
         if pair in self.cut:
             self._apart.add(pair)
             return
+        self._join(one, other)
+
+    def _join(self, one: str, other: str) -> None:
+        a, b = self.seats[one].exchange, self.seats[other].exchange
+        assert a is not None
+        assert b is not None
         self._lose(one, other)
         a.joined(b.me)
         b.joined(a.me)
@@ -291,38 +295,90 @@ class World:
         if pair in self.cut and self._began.get(pair) == began and pair not in self._apart:
             self._apart.add(pair)
             self._disconnect(*sorted(pair), on_purpose=False)
+            self._break(*pair)
 
     def _lose(self, one: str, other: str) -> None:
         for way in ((one, other), (other, one)):
             self._lost[way] = self._lost.get(way, 0) + 1
             self._held.pop(way, None)
 
+    # -- ways around ------------------------------------------------------------------------
+
+    def seen_by(self, name: str) -> list[str]:
+        """The sites with which ``name`` believes to have a connection of its own."""
+        others = (other for other, _ in self._linked() if other != name)
+        return [other for other in others if frozenset((name, other)) not in self._apart]
+
+    def go_around(self, one: str, other: str, via: str) -> None:
+        """``one`` greets ``other`` by way of ``via``."""
+        self.at(self.now + 8 * self.latency_s, lambda: self._go_around(one, other, via))
+
+    def _go_around(self, one: str, other: str, via: str) -> None:
+        pair, legs = frozenset((one, other)), [frozenset((one, via)), frozenset((via, other))]
+        there = all(self.seats[name].exchange is not None for name in (one, other, via))
+        blocked = any(leg in self.cut or leg in self._apart for leg in legs)
+        if pair in self._apart and pair not in self.ways and there and not blocked:
+            self.ways[pair] = via
+            self._join(one, other)
+
+    def _links(self, one: str, other: str) -> list[frozenset[str]]:
+        """The links between two sites."""
+        via = self.ways.get(frozenset((one, other)))
+        if via is None:
+            return [frozenset((one, other))]
+        return [frozenset((one, via)), frozenset((via, other))]
+
+    def _break(self, one: str, other: str) -> None:
+        """The connection between two is gone, and what went through it."""
+        for pair in list(self.ways):
+            if frozenset((one, other)) in self._links(*pair):
+                del self.ways[pair]
+                self._disconnect(*sorted(pair), on_purpose=False)
+
+    # -- messages ---------------------------------------------------------------------------
+
     def send(self, sender: str, to: str, message: Message) -> None:
-        seat, peer = self.seats[sender], self.seats.get(to)
-        if peer is None or seat.exchange is None or frozenset((sender, to)) in self._apart:
+        way, pair = (sender, to), frozenset((sender, to))
+        if self.seats.get(to) is None or self.seats[sender].exchange is None:
             return
+        if pair in self.ways:
+            self._hop(way, [sender, self.ways[pair], to], self._lost.get(way, 0), message)
+        elif pair not in self._apart:
+            self._hop(way, [sender, to], self._lost.get(way, 0), message)
+
+    def _hop(self, way: tuple[str, str], stops: list[str], number: int, message: Message) -> None:
+        """From the first to the second of the ``stops`` that are left."""
+        seat, peer = self.seats[stops[0]], self.seats[stops[1]]
         size = len(message.payload) + HEAD_BYTES
-        seat.exchange._mesh.traffic.sent += size
-        way = (sender, to)
-        number, when = self._lost.get(way, 0), self.now + self.latency_s
+        if seat.exchange is not None:
+            seat.exchange._mesh.traffic.sent += size
+        when = self.now + self.latency_s
         if in_order(message):
             seat.up_free = max(seat.up_free, self.now) + size / (seat.rate or float("inf"))
             peer.down_free = max(peer.down_free, seat.up_free) + (
                 0.0 if peer.rate is None or seat.rate == peer.rate else size / peer.rate
             )
             when = max(seat.up_free, peer.down_free) + self.latency_s
-        self.at(when, lambda: self._deliver(way, number, message))
+        self.at(when, lambda: self._arrive(way, stops, number, message))
 
-    def _deliver(self, way: tuple[str, str], number: int, message: Message) -> None:
-        sender, to = way
-        there = self.seats[to].exchange
+    def _arrive(
+        self, way: tuple[str, str], stops: list[str], number: int, message: Message
+    ) -> None:
+        """At the second of the ``stops``."""
+        there = self.seats[stops[1]].exchange
         if number != self._lost.get(way, 0) or there is None:
             return
-        if frozenset(way) in self.cut:
+        if frozenset(stops[:2]) in self.cut:
             self._held.setdefault(way, []).append(message)
-            return
+        elif len(stops) > 2:
+            there._mesh.around.tunnels.passed += len(message.payload) + HEAD_BYTES
+            self._hop(way, stops[1:], number, message)
+        else:
+            self._deliver(way, there, message)
+
+    def _deliver(self, way: tuple[str, str], there: VirtualExchange, message: Message) -> None:
         try:
-            there.received(sender, message)
+            there.received(way[0], message)
         except (ValueError, KeyError, TypeError):  # as the mesh does: given up, dialled anew
             self.refused += 1
-            self.damage(sender, to)
+            self.damage(*way)

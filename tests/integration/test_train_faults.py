@@ -41,6 +41,18 @@ def test_training_ends_on_one_model_with_an_exact_account(faults, tmp_path):
     assert sum(found["faults"].values()) == 8
 
 
+def test_a_link_that_stays_cut_keeps_nobody_from_the_rounds(faults, tmp_path):
+    """Two of four sites reach each other by way of a third for nearly all of the training."""
+    job = faults.Job(tmp_path, 1, end=8 * faults.ROUND_S)
+    job.world.at(4.0, lambda: job.cut([("s0", "s1")], 1000.0))
+    found = faults.judged(job.finished())
+    assert found["wrong"] == []
+    assert (found["ended"], found["digests"], found["blocked_s"]) == (True, 1, 0.0)
+    stats = {name: job.runs[name].stats for name in faults.NAMES}
+    assert min(min(own["participation"].values()) for own in stats.values()) > 0.8
+    assert {name for name, own in stats.items() if own["bytes_forwarded"]} == {"s2"}
+
+
 def test_the_ledger_sees_what_does_not_add_up(faults, tmp_path):
     job = faults.trained(tmp_path, 3, faults=0, end=6 * faults.ROUND_S)
     assert faults.judged(job)["wrong"] == []

@@ -128,6 +128,11 @@ def test_what_is_no_rate_is_refused(rate):
         Routes("a").hear("c", {"b": rate})
 
 
+def test_who_tells_of_too_many_is_refused():
+    with pytest.raises(ValueError, match="allowed"):
+        Routes("a").hear("c", {f"s{number}": 0.0 for number in range(1025)})
+
+
 SITES = "abcdef"
 PAIRS = [(one, other) for one in SITES for other in SITES if one < other]
 GRAPHS = st.dictionaries(st.sampled_from(PAIRS), st.sampled_from([0.0, 1.0, 5.0, 20.0, 100.0]))

@@ -9,7 +9,7 @@ import pytest
 from skep.train import tunnels
 from skep.train.frames import HEAD, PLACE, Kind, Message, body_of, parse_head, parse_message
 from skep.train.outgoing import OWN, Outgoing
-from skep.train.tunnels import HELD, PIECE, Name, Tunnels
+from skep.train.tunnels import EARLY, HELD, PIECE, Name, Tunnels
 
 OPEN = {"why": "the direct link is down"}
 
@@ -165,13 +165,13 @@ def test_what_waits_for_a_slow_link_is_bounded_and_told_at_both_ends(monkeypatch
     async def work():
         c = Site("c", "a", "b")
         for _ in range(20):
-            c.tunnels.take("a", via("a", "b", bytes(PIECE), lane=1))
+            c.tunnels.take("a", via("a", "b", bytes(PIECE), lane=1, data=True))
         assert len(c.links["b"].behind) == 4
         assert c.tunnels.passed == 4 * PIECE
         assert c.links["a"].said[0].fields == via("b", "a", lane=1, end=True).fields
         assert c.links["b"].said[0].fields == via("a", "b", lane=1, end=True).fields
         c.links["b"].window.rate = 10.0 * PIECE  # a faster link may have more on its way
-        c.tunnels.take("a", via("a", "b", bytes(PIECE), lane=1))
+        c.tunnels.take("a", via("a", "b", bytes(PIECE), lane=1, data=True))
         assert len(c.links["b"].behind) == 5
         c.links["b"].crowded = True
         c.tunnels.take("a", via("a", "b", b"a call", lane=0))
@@ -185,6 +185,7 @@ def test_an_end_hands_over_no_more_than_leaves():
         a = Site("a", "c")
         near = a.tunnels.open("c", Name("b", "x", 1), "it is down")
         a.links["c"].behind.clear()
+        near[1].write(bytes(EARLY))  # as control
         near[1].write(bytes(HELD + 1))
         drained = asyncio.ensure_future(near[1].drain())
         await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+SITES = 1024  # that one may tell of
 DOWN_S = 2.0  # without a connection to a site that another one sees
 FASTER = 2.0  # so many times the direct link's rate a way around must promise
 HOLD_S = 20.0  # for so long, without a break
@@ -57,6 +58,8 @@ class Routes:
         told = {str(other): float(rate) for other, rate in sees.items()}
         if not all(isfinite(rate) and rate >= 0 for rate in told.values()):
             raise ValueError(f"rates {told}")
+        if len(told) > SITES:
+            raise ValueError(f"{len(told)} sites; allowed: at most {SITES}")
         self._told[site] = told
 
     def forget(self, site: str) -> None:

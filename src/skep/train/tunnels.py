@@ -22,6 +22,7 @@ from skep.train.relay import LOOK_S, QUIET_BYTES, QUIET_S
 from skep.train.wire import Wire
 
 PIECE = CHUNK - 4096  # bytes of the stream in one message, whose header is shorter than the rest
+EARLY = 1 << 13  # bytes, the handshake among them, for which a lane does not wait behind data
 HELD = 1 << 16  # bytes that an end may hand over before the first have left
 CARRIED, CARRIED_S = 1 << 22, 2.0  # bytes, and seconds of the link's rate, that wait for one site
 ENDS = 1024  # at this site
@@ -49,10 +50,11 @@ class End(asyncio.Transport):
     def __init__(
         self,
         via: str,
-        send: Callable[[bytes, Callable[[], None]], None],
+        send: Callable[[bytes, bool, Callable[[], None]], None],
         over: Callable[[], None],
     ) -> None:
-        """``send`` a piece, calling back when it has left; ``over``: closed here."""
+        """``send`` a piece, its data among data or not, calling back when it has left; ``over``:
+        closed here."""
         super().__init__()
         self.via, self._send, self._over = via, send, over
         loop = asyncio.get_running_loop()
@@ -60,6 +62,7 @@ class End(asyncio.Transport):
         self._protocol = asyncio.StreamReaderProtocol(self._reader, loop=loop)
         self._protocol.connection_made(self)
         self._held, self._paused, self._closed = 0, False, False
+        self._written = 0
         self.streams: Streams = (
             self._reader,
             asyncio.StreamWriter(self, self._protocol, self._reader, loop),
@@ -72,7 +75,8 @@ class End(asyncio.Transport):
         for start in range(0, len(data), PIECE):
             piece = bytes(data[start : start + PIECE])
             self._held += len(piece)
-            self._send(piece, partial(self._gone, len(piece)))
+            self._send(piece, self._written >= EARLY, partial(self._gone, len(piece)))
+            self._written += len(piece)
         if self._held > HELD and not self._paused:
             self._paused = True
             self._protocol.pause_writing()
@@ -167,8 +171,9 @@ class Tunnels:
     # -- at an end --------------------------------------------------------------------------
 
     def _made(self, via: str, name: Name) -> End:
-        def send(piece: bytes, gone: Callable[[], None]) -> None:
-            self._say(via, name, Message(Kind.VIA, {}, piece), gone)
+        def send(piece: bytes, late: bool, gone: Callable[[], None]) -> None:
+            data = {"data": True} if late and name.lane else {}
+            self._say(via, name, Message(Kind.VIA, data, piece), gone)
 
         def over() -> None:
             if self._ends.get(name) is end:
@@ -229,7 +234,7 @@ class Tunnels:
         return Message(Kind.VIA, message.fields | fields, message.payload)
 
     def _put(self, wire: Wire, message: Message, gone: Callable[[], None]) -> None:
-        if message.fields["lane"]:
+        if message.fields.get("data"):  # what was sent before as control is ahead of it
             wire.carry(message, gone)
         else:
             wire.put(message)
