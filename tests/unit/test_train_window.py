@@ -188,3 +188,18 @@ def test_connections_are_added_for_as_long_as_they_carry_more(each, ends):
         for _ in range(widening.wants(rate, 0.06)):
             widening.opened(rate)
     assert widening.count == ends
+
+
+def test_the_link_is_measured_anew_when_that_is_asked_for():
+    window = Window()
+    now = held_back(window, 0.0, 1e6, 5.0)
+    assert window.average == pytest.approx(1e6, rel=0.1)
+    window.put(10_000, now)
+    assert window.pause(now) > 0.0
+    now += window.pause(now)
+    window.anew()
+    assert window.average is None
+    window.put(10_000, now)
+    assert window.pause(now) == 0.0  # not paced, long before it would be measured by itself
+    now = held_back(window, now, 3e6, 4.0)
+    assert window.average == pytest.approx(3e6, rel=0.1)

@@ -17,8 +17,8 @@ class Widening:
     """Decides when more connections are opened, if their number is not ``wished``.
 
     Two where the measured rate times the shortest round trip is more than ``ONE``, then twice as
-    many for as long as that carries more: a congestion control that heeds losses little (BBR)
-    needs no second one.
+    many for as long as that carries more, measured anew once they are open: a congestion control
+    that heeds losses little (BBR) needs no second one.
     """
 
     wished: int | None = None

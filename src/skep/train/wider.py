@@ -15,7 +15,7 @@ from skep.train.peer import Peer
 from skep.train.wire import Wire
 
 T = TypeVar("T")
-WIDEN_S = 5.0  # between two looks whether a link is worth more connections
+WIDEN_S = 2.0  # between two looks whether a link is worth more connections
 
 
 class Host(Protocol):
@@ -41,11 +41,13 @@ class Wider:
         """Open as many connections for data as are set, or as the way to the peer is worth."""
         window, widening = peer.wire.window, Widening(self._streams)
         while self._host.peers.get(peer.member.site) is peer:
-            rate = window.mean  # one short peak would look like a gain
+            # one short peak would look like a gain, or hide the one to come
+            rate = window.average or (None if widening.count else window.mean)
             for _ in range(widening.wants(rate, window.round_trip)):
                 if not await self._open(peer, address, widening.count + 1):
                     return  # it will do without
                 widening.opened(rate)
+                window.anew()
             await asyncio.sleep(WIDEN_S)
 
     async def _open(self, peer: Peer, address: str, number: int) -> bool:

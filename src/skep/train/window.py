@@ -62,6 +62,7 @@ class Window:
     _steady: bool = False  # it does not grow any more
     _measured: float = 0.0  # when the last average was made
     _probe: float = 0.0  # until when data is not paced, unless it is steady before
+    _again: bool = False  # to be measured with the next data
     _rushed: bool = False  # data was not paced just before
     _due: float = 0.0  # when the next data may go out
     _blocks: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS))
@@ -82,6 +83,16 @@ class Window:
     def mean(self) -> float | None:
         """Bytes/s that the link carried on average when it was full; None: not known yet."""
         return self._mean or None
+
+    @property
+    def average(self) -> float | None:
+        """The same as it was last measured, without what its best rate adds; None: not finished."""
+        return median(self._blocks) if len(self._blocks) >= BLOCKS else None
+
+    def anew(self) -> None:
+        """The link is measured with the next data."""
+        self._blocks.clear()
+        self._again = True
 
     def pause(self, now: float) -> float:
         """Seconds until data may go out, if the window is open then."""
@@ -117,8 +128,9 @@ class Window:
     def _paced(self, now: float) -> bool:
         if not self._mean:
             return False
-        if now - self._measured > AGAIN_S:
+        if self._again or now - self._measured > AGAIN_S:
             self._measured, self._probe, self._steady = now, now + PROBE_S, False
+            self._again = False
             self._span, self._moved = 0.0, 0
             self._blocks.clear()
         return self._steady or now >= self._probe
