@@ -31,14 +31,15 @@ LR = 3e-3
 class Job:
     """The same model, data and seeds for each way of training."""
 
-    def __init__(self, steps: int, seed: int, batch: int = BATCH) -> None:
-        self.steps, self.seed, self.batch = steps, seed, batch
+    def __init__(self, steps: int, seed: int, batch: int = BATCH, rate: float = 1.0) -> None:
+        """``rate``: of the learning rate, for all ways of training alike."""
+        self.steps, self.seed, self.batch, self.lr = steps, seed, batch, LR * rate
         self.text, self.unseen = text.load()
 
     def site(self, index: int) -> tuple[TinyGPT, torch.optim.Optimizer, Iterator[Any]]:
         torch.manual_seed(self.seed)
         model = TinyGPT(layers=2, width=32, context=CONTEXT)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=0.1)
         chance = [self.seed, index]
         return model, optimizer, text.batches(self.text, self.batch, CONTEXT, chance, index, SITES)
 
@@ -46,7 +47,7 @@ class Job:
         """One step on the gradients that are there."""
         share = number / self.steps
         for group in optimizer.param_groups:
-            group["lr"] = LR * min((number + 1) / 30, 1.0) * (1.0 - 0.9 * share)
+            group["lr"] = self.lr * min((number + 1) / 30, 1.0) * (1.0 - 0.9 * share)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -68,7 +69,9 @@ class Job:
             self.step(number, model, optimizer)
         return self.heldout(model)
 
-    def skep(self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES) -> dict[str, Any]:
+    def skep(
+        self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES, lengthen: bool = True
+    ) -> dict[str, Any]:
         """skep.train with what it chooses itself but the codec: loss, bytes per token, choices.
 
         Chips of ``speeds``: all train as long as the fastest needs for its steps. ``trained`` is
@@ -88,6 +91,7 @@ class Job:
                 peers={name: "127.0.0.1:1" for name in names if name != names[index]},
                 token=b"of the bench",
                 options=Options(codec=codec),
+                lengthen=lengthen,
             )
             with Run(model, optimizer, chosen, Ranks()) as run:
                 began = world.now
@@ -131,18 +135,29 @@ def unequal(steps: int, seeds: list[int], batch: int = BATCH) -> dict[str, float
     }
 
 
-def gaps(steps: int, seeds: list[int], batch: int = BATCH) -> dict[str, float]:
-    """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent."""
+def gaps(
+    steps: int,
+    seeds: list[int],
+    batch: int = BATCH,
+    rate: float = 1.0,
+    ways: str = "int8,int4,int2",
+) -> dict[str, float]:
+    """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent.
+
+    ``ways`` are codecs; ``momentum`` is int4 with momentum instead of lengthened steps.
+    """
     torch.set_num_threads(1)
-    jobs = [Job(steps, seed, batch) for seed in seeds]
+    jobs = [Job(steps, seed, batch, rate) for seed in seeds]
     losses = {
         "ddp": statistics.mean(job.parallel(SITES) for job in jobs),
         "alone": statistics.mean(job.parallel(1) for job in jobs),
     }
-    for codec in ("int8", "int4", "int2"):
-        losses[codec] = statistics.mean(job.skep(codec)["heldout"] for job in jobs)
-    found = {f"loss_{name}": value for name, value in losses.items()}
+    for way in ways.split(","):
+        codec, lengthen = ("int4", False) if way == "momentum" else (way, True)
+        found = [job.skep(codec, lengthen=lengthen)["heldout"] for job in jobs]
+        losses[way] = statistics.mean(found)
+    figures = {f"loss_{name}": value for name, value in losses.items()}
     for name, value in losses.items():
         if name != "ddp":
-            found[f"loss_gap_{name}_pct"] = 100 * (value / losses["ddp"] - 1)
-    return found | {"loss_tokens": steps * SITES * batch * CONTEXT, "loss_seeds": len(seeds)}
+            figures[f"loss_gap_{name}_pct"] = 100 * (value / losses["ddp"] - 1)
+    return figures | {"loss_tokens": steps * SITES * batch * CONTEXT, "loss_seeds": len(seeds)}

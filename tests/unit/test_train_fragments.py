@@ -1,6 +1,7 @@
 """Fragments: balanced, led in turn, each with rounds of its own, and fitting together."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,6 +99,40 @@ def test_the_gain_of_joining_is_told_once_it_is_known():
         assert site.fragments.gauge.speed_up == pytest.approx(1.0, abs=0.02)  # all do the same
         told = [text for text in site.told if "joining sites helps little" in text]
         assert len(told) == 1
+
+
+def test_steps_are_those_of_the_batch_of_all_only_while_sites_average():
+    network = Network("a", "b", "c", options=Options(codec="fp32", interval=0.5, lengthened=True))
+    network.run(8.0)
+    for site in network.sites.values():
+        assert site.fragments.times == pytest.approx(3.0, abs=0.1)
+        assert sum("3 times as large" in text for text in site.told) == 1
+        assert site.rounds._lead.outer == PLAIN  # not longer once more by momentum
+    for name in ("a", "b"):
+        network.kill(name)
+    network.run(3.0)
+    assert network.sites["c"].fragments.times == 1.0
+
+
+def test_a_weaker_site_takes_the_steps_of_more_times_its_batch():
+    network = Network("a", "b", options=Options(codec="fp32", interval=0.5, lengthened=True))
+    network.run(8.0)
+    fragments = network.sites["b"].fragments
+    for factor, times in [(0.5, 4.0), (0.01, 8.0)]:
+        fragments.report(replace(fragments.local, rate=10.0 * factor), [0])
+        fragments._choose(9.0)
+        assert fragments.times == pytest.approx(times, abs=0.1)
+
+
+def test_a_site_whose_anchor_stands_still_takes_its_own_steps():
+    network = Network("a", "b", "c", "d", "e", options=Options(codec="fp32", interval=0.5))
+    network.run(8.0)
+    assert network.sites["d"].fragments.times > 4.0
+    for name in ("a", "b", "c"):
+        network.kill(name)
+    network.run(3.0)
+    assert network.sites["d"].fragments.rounds[0].missing()
+    assert network.sites["d"].fragments.times == 1.0
 
 
 def replicas(count=3):

@@ -131,18 +131,18 @@ class Cycle:
         return False
 
     def _has_room(self, group: Group, row: int) -> bool:
-        repair = group.alone is not None and group.alone.repair is not None
-        if not repair and beyond(self._board, self._ledger, self._line.shapes[group.shape]):
+        job, shape = self._of(group, row)
+        if job.repair is None and beyond(self._board, self._ledger, shape):
             return False
-        return self._fit(group, row) is not None
+        return self._fit(group, job, shape) is not None
 
-    def _fit(self, group: Group, row: int) -> Fitting | None:
+    def _fit(self, group: Group, job: Waiting, shape: Shape) -> Fitting | None:
         """As ``fit``, which is not asked again while nothing was taken, promised or lifted."""
         ledger = self._ledger
         stamp = len(ledger.touched), len(ledger.promises), ledger.limits.soft
         seen, found = self._fitting.get(same(group), (None, None))
         if seen != stamp:
-            found = fit(self._board, ledger, *self._of(group, row))
+            found = fit(self._board, ledger, job, shape)
             self._fitting[same(group)] = stamp, found
         return found
 
@@ -246,19 +246,19 @@ class Cycle:
         head = row in self._heads
         if self._ahead.closed or (not head and same(group) in self._refused):
             return
+        job, shape = self._of(group, row)
         if head:
             self._heads.discard(row)
-            job, shape = self._of(group, row)
             if not self._ahead.take_up(job, shape) and self._overdue(np.array([row])):
                 self._keep(group, row, job, shape)
             return
-        if found := self._fit(group, row):
+        found = self._fit(group, job, shape)
+        if found:
             self._given.append((row, take(self._board, self._ledger, *found)))
             return
         self._refuse(group, np.array([row], dtype=np.int64))
         if same(group) not in self._refused:
             return
-        job, shape = self._of(group, row)
         done = self._ahead.wants(shape) and self._ahead.take_up(job, shape)
         if not done and self._overdue(np.array([row])):
             self._keep(group, row, job, shape)

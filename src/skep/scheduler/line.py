@@ -148,8 +148,9 @@ class Line(Sequence[Waiting]):
             del self._count[key[0]], self._number[self.shapes.pop(key[0])]
 
     def _shape(self, shape: Shape) -> int:
-        number = self._number.setdefault(shape, self._next_shape)
-        if number == self._next_shape:
+        number = self._number.get(shape)
+        if number is None:
+            number = self._number[shape] = self._next_shape
             self.shapes[number] = shape
             self._count[number] = 0
             self._next_shape += 1

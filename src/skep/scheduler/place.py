@@ -213,14 +213,13 @@ def _rank(share: Share) -> int:
 
 
 def _reason(board: Board, columns: Columns, ask: Ask, choice: Choice) -> str:
-    total = int(choice.chips.sum())
-    clean = float(board.clean(columns.kind)[choice.rows] @ choice.chips) / total
+    clean = float(board.clean(columns.kind)[choice.rows] @ choice.chips) / int(choice.chips.sum())
     ending = f"{100 * clean:.0f} % clean power"
     elastic = ""
     if ask.least != ask.most:
-        elastic = f"{total} of {ask.least} to {ask.most} chips, "
+        elastic = f"{int(choice.chips.sum())} of {ask.least} to {ask.most} chips, "
     if ask.worth:
-        elastic = f"{total} chips as good as {ask.least} {ask.worth}, "
+        elastic = f"{int(choice.chips.sum())} chips as good as {ask.least} {ask.worth}, "
     if (count := len(choice.rows)) > 1:
         fewest = "" if ask.sites_min == ask.sites_max else ", the fewest that fit"
         return f"{elastic}{count} sites{fewest}, split by strength; {ending}"

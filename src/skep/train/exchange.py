@@ -95,6 +95,11 @@ class Exchange:
         return self._rounds.gauge.speed_up
 
     @property
+    def times(self) -> float:
+        """Tokens of all sites that average with this one over its own; 1 while alone."""
+        return self._rounds.times
+
+    @property
     def patience_s(self) -> float:
         """Seconds for which fragments of one snapshot that have come wait for the others."""
         return DELAY_SHARE * self.chosen.interval_s if self.chosen is not None else 0.0

@@ -29,6 +29,7 @@ BEAT_S = 0.5
 CHOOSE_S = 1.0
 LATELY_S = 5.0  # for which the fragments tell one thing once
 GAIN_S = 30.0  # for which the gauge must say something new before that is told
+WEAKEST = 4.0  # of the largest site's rate over this one's, as far as it lengthens steps
 SMALLEST = 100_000  # parameters of a fragment, below which cutting brings nothing
 LARGEST = 1 << 25
 USUAL, MOST = 8, 48
@@ -86,6 +87,7 @@ class Fragments:
         self._options, self._chosen_at = options, 0.0
         self._told_choice: Chosen | None = None
         self.gauge, self._told_gain, self._gauged_at = Gauge(), "", now
+        self.times, self._told_length = 1.0, False
         self._parameters = sum(state.anchor.numel() for state in states)
         self._told: dict[str, dict[int, str]] = {}
         self._beaten = 0.0
@@ -247,11 +249,24 @@ class Fragments:
             bounds=options.bounds,
         )
         self._chosen_at, self.chosen = now, choose(known, self.chosen)
+        self._lengthen()
+        gain = None if options.lengthened else self.gauge.speed_up
         for rounds in self.rounds:
-            rounds.pace(self.chosen, fitting(self.gauge.speed_up, self.gauge.most))
+            rounds.pace(self.chosen, fitting(gain, self.gauge.most))
         if self.views and step_s and self.chosen.differs(self._told_choice):
             self._told_choice = self.chosen
             self.events.append(self.chosen.told())
+
+    def _lengthen(self) -> None:
+        """How many times as large the batch of all sites is, while this site averages with them."""
+        together = bool(self.views) and not self.rounds[0].missing()
+        own, others = self.local.rate, [view.local.rate for view in self.views.values()]
+        weaker = min(max([own, *others]) / own, WEAKEST) if own else 1.0
+        self.times = self.gauge.most * weaker if together and self.gauge.most > 1.0 else 1.0
+        if self._options.lengthened and self.times > 1.0 and not self._told_length:
+            self._told_length = True
+            text = f"local steps are as long as those on a batch {self.times:.3g} times as large"
+            self.events.append(f"{text}, which averaging makes of this site's")
 
     def _step_s(self) -> float | None:
         """Seconds of a local step, the average over all sites weighted by their tokens."""

@@ -29,6 +29,7 @@ from skep.train.resume import Resume, folder_of
 from skep.train.settings import Settings, for_rail
 from skep.train.shards import shards_of
 from skep.train.shelf import Want
+from skep.train.stride import Stride
 from skep.train.supply import Supply
 from skep.train.word import Word
 
@@ -50,6 +51,8 @@ class Run:
         self._optimizer, self._ranks = optimizer, ranks
         self._shards = shards = shards_of(model, ranks, chosen.sharded)
         self._alone, self._expected = chosen.alone, set(chosen.peers)
+        self._stride = Stride(model.parameters(), optimizer, chosen)
+        chosen = self._stride.settings
         chosen = for_rail(chosen, shards.rail, ranks.broadcast_object(chosen.run))
         self._settings, self._flat = chosen, shards.own
         self._journal = Journal(chosen, ranks.first)
@@ -250,6 +253,7 @@ class Run:
     def _after_step(self, *_: Any) -> None:
         if self._done:
             return
+        self._stride.stepped()
         now = time.monotonic()
         self._samples.stepped()
         own, self._step_tokens = self._step_tokens or 1, 0
@@ -272,11 +276,12 @@ class Run:
                 together=float(self._count_global()),
                 round=float(rounds_of(self._states())),
                 sites=float(len(exchange.sites) + 1 if exchange is not None else 1),
+                times=exchange.times if exchange is not None else 1.0,
                 elapsed=now - self._meter.began,
                 patience=patience if overlap else BLOCKED_S,  # a round is then applied whole
             )
         word = self._between.turn(mine, trained, now)
-        self.elapsed = word.elapsed
+        self.elapsed, self._stride.times = word.elapsed, word.times
         self._global_tokens = int(word.together + word.tokens)
         self.round, self.participants = int(word.round), int(word.sites)
         return word

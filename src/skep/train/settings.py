@@ -43,6 +43,7 @@ class Settings:
     start_wait: float = 30.0
     finish_wait: float | None = None  # by the link and what is to come (``ending``)
     sharded: bool = False
+    lengthen: bool = True  # local steps of Adam, as on the batches of all sites
     streams: int | None = None  # connections for data to each peer; None: by its link
     trace: str = ""
     tensorboard: str = ""
@@ -74,6 +75,7 @@ def settings(
     start_wait: float = 30.0,
     finish_wait: float | None = None,
     sharded: bool = False,
+    lengthen: bool = True,
     streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
@@ -102,6 +104,7 @@ def settings(
         start_wait=_positive("start_wait", start_wait),
         finish_wait=None if finish_wait is None else _positive("finish_wait", finish_wait),
         sharded=sharded,
+        lengthen=lengthen,
         streams=None if streams is None else _whole("streams", streams, MOST_LANES),
         trace=trace,
         tensorboard=tensorboard,

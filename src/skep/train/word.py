@@ -34,6 +34,7 @@ class Word(NamedTuple):
     together: float = 0.0  # tokens of all sites
     round: float = 0.0
     sites: float = 0.0
+    times: float = 0.0  # tokens of all sites over those of this one
     elapsed: float = 0.0  # seconds
     patience: float = 0.0
     calls: float = 0.0
