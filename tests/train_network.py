@@ -188,7 +188,8 @@ class Network:
         site.fragments.sees = direct = self._direct(name)
         around = {next(iter(pair - {name})): 0.0 for pair in self.ways if name in pair}
         for other, way in site.routes.look(self.now, direct, around).items():
-            if way.via in direct and way.via in self._direct(other):
+            there = other in self.sites and way.via in self._direct(other)
+            if there and way.via in direct:
                 self.ways[frozenset((name, other))] = way.via
                 self._connect(name, other)
 

@@ -57,7 +57,7 @@ def test_the_site_between_goes_and_another_one_comes(party):
 
 
 def test_a_large_state_goes_through_and_nobody_is_lost_meanwhile(party):
-    length = 4_000_000
+    length = 1_000_000
     a, b, c = three(party, length=length)
     party.wait(lambda: all_see_all(a, b, c))
     asked = b._rounds.rounds[0]

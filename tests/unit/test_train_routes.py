@@ -44,6 +44,17 @@ def test_who_has_no_connection_is_reached_by_way_of_one_who_sees_both():
     assert when == DOWN_S
 
 
+def test_a_way_that_is_lost_is_replaced_at_once():
+    made = routes(c={"b": 0.0}, d={"b": 0.0})
+    assert looked(made, {"c": 0.0, "d": 0.0})[0]["b"].via == "c"
+    made.routed("b", DOWN_S, slow=False)
+    assert made.look(10.0, {"c": 0.0, "d": 0.0}, {"b": 0.0}) == {}
+    made.forget("c")
+    assert made.look(10.5, {"d": 0.0}, {})["b"].via == "d"
+    assert made.look(11.0, {"d": 0.0}, {}) == {}  # it is being opened
+    assert made.look(10.5 + DOWN_S, {"d": 0.0}, {})["b"].via == "d"  # it could not be
+
+
 def test_of_two_sites_the_first_by_name_opens_the_way():
     assert looked(routes("b", c={"a": 0.0, "b": 0.0}), {"c": 0.0}) == ({}, 100.5)
 

@@ -88,7 +88,7 @@ class Routes:
     ) -> Way | None:
         pair = self._pairs.setdefault(site, _Pair())
         if site in around:
-            pair.since = None
+            pair.since, pair.slow = now - DOWN_S, False  # should the way be lost another is due
             return self._no_better(pair, around[site], now)
         slow = site in direct
         way = self._faster(site, direct) if slow else self._any(site, direct)
