@@ -32,7 +32,7 @@ class Site:
         self.replicas = [Replica(name, self.me.run, state, now) for state in states]
         self.trains, self.started, self.steps, self.awake = True, False, 0, True
         self.finishing, self.told = False, []
-        self.routes, self.stride = Routes(name), 1.0
+        self.routes = Routes(name)
         self._report()
 
     @property
@@ -55,7 +55,7 @@ class Site:
         ready = self.fragments.level() and not self.fragments.behind()
         self.started = self.started or ready
         if self.trains and self.started:
-            self.parameters = self.parameters + self.stride
+            self.parameters = self.parameters + 1.0
             self.steps += 1
             for replica in self.replicas:
                 replica.pending += 1
@@ -85,8 +85,7 @@ class Site:
 
 
 class Network:
-    """Sites, FIFO links with a latency, cuts; with ``routed``, ways around links that are cut, and
-    sites whose steps are not alike."""
+    """Sites, FIFO links with a latency, cuts; with ``routed``, ways around links that are cut."""
 
     def __init__(self, *names, count=1, options=PLAIN_OPTIONS, routed=False):
         self.now, self.sites, self.flying, self.cut = 0.0, {}, [], set()
@@ -98,8 +97,6 @@ class Network:
     def add(self, name, rank, attempt=1, start=None):
         first = float(rank) if start is None else start
         site = Site(name, rank, self.now, attempt, first, self.count, self.options)
-        if self.routed:  # no two histories come to the same anchor by chance
-            site.stride += rank / 64
         others = list(self.sites.values())
         self.sites[name] = site
         for other in others:

@@ -66,6 +66,23 @@ def test_two_groups_without_a_site_between_stay_apart_and_one_of_them_goes_on():
     assert all(moved[name] == 0 for name in "de")
 
 
+def test_two_histories_with_one_anchor_and_other_contributions_do_not_pass_for_one():
+    """Where all sites learn the same, rounds of other contributions may come to one anchor."""
+    how = Options(outer=PLAIN, codec="fp32", interval=DOWN_S)
+    network = Network(*"abcde", count=3, options=how, routed=True)
+    network.run(3.0)
+    for pair, pause in (("ce", 1.3), ("ac", 1.0), ("ab", 0.3), ("ae", 3.0), ("be", 3.0)):
+        network.sever(*pair)
+        network.run(pause)
+    network.heal()
+    network.run(4.0)
+    network.settle(6.0)
+    accounts = {str(sorted(s.rounds.state.merged.items())) for s in network.sites.values()}
+    assert len(network.digests()) == len(accounts) == 1
+    for site in network.sites.values():
+        assert [replica.pending for replica in site.replicas] == [0, 0, 0]
+
+
 SITES = "abcde"
 PAIRS = st.tuples(st.sampled_from(SITES), st.sampled_from(SITES)).filter(lambda p: p[0] != p[1])
 CHANGES = st.lists(st.tuples(st.sampled_from(["sever", "sever", "mend"]), PAIRS), max_size=8)

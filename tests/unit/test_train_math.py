@@ -80,6 +80,9 @@ def test_the_digest_sees_every_bit():
     assert sealed(anchor, other).digest != base
     assert sealed(anchor, momentum, round=1).digest != base
     assert sealed(anchor.clone(), momentum.clone()).digest == base
+    merged = sealed(anchor, momentum, merged={"a": ("j-a1-a", 3)}).digest
+    assert merged != base
+    assert sealed(anchor, momentum, merged={"a": ("j-a1-a", 4)}).digest != merged
 
 
 keys = st.builds(

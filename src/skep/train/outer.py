@@ -109,7 +109,8 @@ def sealed(
     members: Sequence[str] = (),
     shelf: Shelf | None = None,
 ) -> OuterState:
-    """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens).
+    """A state with its digest (hex, 16 bytes of blake2b over anchor, momentum, round, tokens and
+    what has been merged: who holds another account of that would refuse what is owed).
 
     The same parameters of two origins have one digest: they need not be sent.
     """
@@ -117,8 +118,10 @@ def sealed(
     sha.update(_raw(anchor))
     sha.update(_raw(momentum))
     sha.update(f"{round}/{tokens}".encode())
-    digest = sha.hexdigest()
     held = dict(merged or {})
+    for site, (run, number) in sorted(held.items()):
+        sha.update(f"/{site}/{run}/{number}".encode())
+    digest = sha.hexdigest()
     told = tuple(members)
     return OuterState(anchor, momentum, round, tokens, origin, held, digest, told, shelf)
 
