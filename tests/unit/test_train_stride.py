@@ -136,6 +136,11 @@ def test_only_parameters_that_were_stepped_and_are_exchanged_move():
     assert torch.equal(foreign, plain)
 
 
+def test_parameters_without_any_gradient_stay_finite():
+    for eps in (1e-8, 1e-20):
+        assert bool(torch.isfinite(moved([torch.zeros(LENGTH)] * 5, 4.0, eps=eps)).all())
+
+
 def test_after_a_resume_nothing_counts_as_noise_before_it_was_seen():
     gradients = noisy(0.0, 1.0, 40, seed=1)
     parameter, optimizer = adam(torch.zeros(LENGTH))

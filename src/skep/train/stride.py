@@ -78,14 +78,18 @@ class Stride:
             seen = self._seen[id(parameter)] = _Seen(square.clone(), step - 1)
         done = step - seen.step  # 0 where the step was left out, as gradients were not finite
         seen.step = step.clone()
-        moment = moment / (1 - first**step)
+        moment = moment / (1 - first**step).to(moment.device)
         seen.smooth.lerp_(moment.square(), (1 - second) * done.to(moment.device))
         if self.times <= 1.0:
             return
-        whole = (square / (1 - second**step)).sqrt() + group["eps"]
-        less = square - noise_of(square, seen.smooth, first) * (1 - 1 / self.times)
-        longer = (less / (1 - second**step)).sqrt() + group["eps"]
-        missing = moment * (1 / longer - 1 / whole) * (group["lr"] * done)
+        begun = (1 - second**step).to(moment.device)
+        whole = (square / begun).sqrt_().add_(group["eps"])
+        noise = noise_of(square, seen.smooth, first)
+        less = torch.sub(square, noise, alpha=1 - 1 / self.times, out=noise)
+        less = less.div_(begun).sqrt_().add_(group["eps"])
+        # moment / less - moment / whole, in the memory that is there: it is as large as the model
+        missing = torch.sub(whole, less).mul_(moment).div_(less).div_(whole)
+        missing.mul_((done * group["lr"]).to(moment.device))
         held(parameter).sub_(missing.to(parameter.dtype))
 
 
@@ -95,4 +99,5 @@ def noise_of(square: torch.Tensor, smooth: torch.Tensor, beta: float) -> torch.T
     share = (1 - beta) / (1 + beta)
     if share >= 1.0:
         return torch.zeros_like(square)
-    return ((square - smooth) / (1 - share)).clamp(min=0.0).minimum(square)
+    noise = (square - smooth).div_(1 - share).clamp_(min=0.0)
+    return torch.minimum(noise, square, out=noise)
