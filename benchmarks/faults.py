@@ -240,7 +240,7 @@ class Job:
         self.world.kill(name)
         if not keep:
             for path in (self.folder / name).glob("*"):
-                path.unlink()
+                path.unlink(missing_ok=True)  # just written: it has its last name
         self.world.at(self.world.now + back_s, lambda: self.start(name))
 
     def cut(self, pairs: list[tuple[str, str]], seconds: float) -> None:
