@@ -157,7 +157,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--loss-steps", type=int, default=600, help="of each site")
     parser.add_argument("--loss-batch", type=int, default=2, help="windows of 32 bytes a step")
     parser.add_argument("--loss-rate", type=float, default=1.0, help="of the learning rate")
-    parser.add_argument("--loss-ways", default="int8,int4,int2", help="codecs; momentum")
+    parser.add_argument(
+        "--loss-ways", default="int8,int4,int2", help="codecs, each also with +lengthen"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the part links")
     parser.add_argument("--layers", type=int, default=4, help="of the model of the part links")
     parser.add_argument("--width", type=int, default=128, help="8 layers of 512: 25 M parameters")

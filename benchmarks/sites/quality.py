@@ -70,7 +70,7 @@ class Job:
         return self.heldout(model)
 
     def skep(
-        self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES, lengthen: bool = True
+        self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES, lengthen: bool = False
     ) -> dict[str, Any]:
         """skep.train with what it chooses itself but the codec: loss, bytes per token, choices.
 
@@ -144,7 +144,7 @@ def gaps(
 ) -> dict[str, float]:
     """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent.
 
-    ``ways`` are codecs; ``momentum`` is int4 with momentum instead of lengthened steps.
+    ``ways`` are codecs, with "+lengthen" for longer local steps.
     """
     torch.set_num_threads(1)
     jobs = [Job(steps, seed, batch, rate) for seed in seeds]
@@ -153,8 +153,8 @@ def gaps(
         "alone": statistics.mean(job.parallel(1) for job in jobs),
     }
     for way in ways.split(","):
-        codec, lengthen = ("int4", False) if way == "momentum" else (way, True)
-        found = [job.skep(codec, lengthen=lengthen)["heldout"] for job in jobs]
+        codec, plus, _ = way.partition("+lengthen")
+        found = [job.skep(codec, lengthen=bool(plus))["heldout"] for job in jobs]
         losses[way] = statistics.mean(found)
     figures = {f"loss_{name}": value for name, value in losses.items()}
     for name, value in losses.items():

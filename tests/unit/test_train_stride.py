@@ -1,6 +1,7 @@
 """Local steps are as long as those of one Adam on the batches of all sites, and no longer."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from skep.train.settings import Settings
 from skep.train.stride import Stride, noise_of
 
 SITES, LENGTH = 4, 1000
-TOGETHER = Settings(site="a", listen="127.0.0.1:1")
+TOGETHER = Settings(site="a", listen="127.0.0.1:1", lengthen=True)
 
 
 def adam(start, kind=torch.optim.AdamW, **how):
@@ -87,13 +88,9 @@ def test_a_site_alone_trains_as_ever_to_the_bit():
     [
         (torch.optim.SGD, {}, TOGETHER),
         (torch.optim.AdamW, {"amsgrad": True}, TOGETHER),
-        (torch.optim.AdamW, {}, Settings(site="a")),
-        (torch.optim.AdamW, {}, Settings(site="a", listen="127.0.0.1:1", lengthen=False)),
-        (
-            torch.optim.AdamW,
-            {},
-            Settings(site="a", listen="127.0.0.1:1", options=Options(outer=Outer(1.0, 0.5))),
-        ),
+        (torch.optim.AdamW, {}, Settings(site="a", lengthen=True)),
+        (torch.optim.AdamW, {}, Settings(site="a", listen="127.0.0.1:1")),
+        (torch.optim.AdamW, {}, replace(TOGETHER, options=Options(outer=Outer(1.0, 0.5)))),
     ],
 )
 def test_not_with_other_optimizers_alone_or_beside_momentum(kind, how, chosen):
@@ -111,7 +108,7 @@ def test_not_with_other_optimizers_alone_or_beside_momentum(kind, how, chosen):
 
 def test_plain_averaging_asked_for_is_no_reason_against_it():
     parameter, optimizer = adam(torch.zeros(3))
-    chosen = Settings(site="a", listen="127.0.0.1:1", options=Options(outer=Outer(1.0, 0.0)))
+    chosen = replace(TOGETHER, options=Options(outer=Outer(1.0, 0.0)))
     assert Stride([parameter], optimizer, chosen).settings.options.lengthened
 
 

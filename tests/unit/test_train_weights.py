@@ -5,11 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.train.lead import Lead, Options
-from skep.train.outer import PLAIN, Outer
 from skep.train.parts import Part
 from skep.train.replica import beyond
-from skep.train.weights import FARTHEST, reach, shares
+from skep.train.weights import shares
 
 
 def part(tokens, beside=0, missed=0):
@@ -46,34 +44,6 @@ def test_who_trained_while_the_others_were_away_counts_in_full():
 def test_a_share_is_between_nothing_and_all(values):
     found = shares({str(n): part(*value) for n, value in enumerate(values)})
     assert all(0 <= share <= 1 for share in found.values())
-
-
-def test_the_average_goes_as_far_as_the_site_of_most_tokens():
-    for tokens in ([6, 6, 6], [4, 4, 1, 1], [5, 6], [0, 3], [9]):
-        parts = {str(n): part(count) for n, count in enumerate(tokens)}
-        weights = shares(parts)
-        gone = sum(weights[name] * one.tokens for name, one in parts.items())
-        assert reach(parts) * gone == pytest.approx(max(tokens))
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9), st.booleans())
-def test_it_is_never_shortened_nor_taken_much_farther(tokens, late):
-    parts = {str(n): part(count) for n, count in enumerate(tokens)}
-    assert 1.0 <= reach(parts) <= FARTHEST + 1e-9
-    noise = reach(parts) ** 2 * sum((shares(parts)[n] ** 2) * p.tokens for n, p in parts.items())
-    if any(tokens):
-        assert noise <= max(tokens) * (1 + 1e-9)
-    if late:
-        parts["late"] = part(5, missed=1)
-        assert reach(parts) == 1.0
-
-
-def test_rounds_of_lengthened_steps_go_so_far_unless_they_are_the_last_or_as_set():
-    parts = {"a": part(4), "b": part(1)}
-    assert Lead(Options(lengthened=True))._outer(parts) == Outer(1.176, 0.0)
-    assert Lead(Options(lengthened=True), final=True)._outer(parts) == PLAIN
-    assert Lead(Options(lengthened=True, outer=PLAIN))._outer(parts) == PLAIN
-    assert Lead(Options())._outer(parts) == PLAIN
 
 
 def test_what_the_anchor_has_learned_as_well_is_not_added_twice():

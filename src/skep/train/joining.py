@@ -37,7 +37,7 @@ def join(
     start_wait: float = 30.0,
     finish_wait: float | None = None,
     sharded: bool = False,
-    lengthen: bool = True,
+    lengthen: bool = False,
     streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
@@ -58,12 +58,12 @@ def join(
     ``overlap=False`` waits for each round instead of training on. ``grace``
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``sharded`` says that each rank holds parameters of its own (tensor or pipeline parallelism by
-    hand); what ``fully_shard`` has sharded is known without it. ``lengthen=False`` leaves the steps
-    of Adam as they are, which are otherwise as long as on the batches of all sites. ``streams`` is
-    how many connections carry the data to each peer that this site dials (1: that of the calls),
+    hand); what ``fully_shard`` has sharded is known without it. ``lengthen`` makes Adam's steps as
+    long as on the batches of all sites, in place of momentum (``stride``). ``streams`` is how
+    many connections carry the data to each peer that this site dials (1: that of the calls),
     otherwise chosen by what the link carries. ``trace`` is a file for Chrome's trace viewer,
-    ``tensorboard`` a folder
-    for its event files, ``mllog`` says what a log of MLPerf needs and where to write it.
+    ``tensorboard`` a folder for its event files, ``mllog`` says what a log of MLPerf needs and
+    where to write it.
     ``start_wait`` (seconds) is how long the first start waits for all peers, ``finish_wait`` the
     end for a common last round, otherwise derived from the link and what is still to come.
     ``on_event`` is called with one line of text, from a background thread.

@@ -20,7 +20,7 @@ from skep.train.outer import PLAIN, Outer, OuterState, outer_step, sum_of
 from skep.train.parts import Part, Result, fits
 from skep.train.schedule import may_close, patience, smooth
 from skep.train.shelf import Shelf, allowed, settle
-from skep.train.weights import reach, shares
+from skep.train.weights import shares
 
 ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
 HUNGRY_S = 0.5  # between rounds while a site waits for samples
@@ -187,11 +187,7 @@ class Lead:
         oldest = max(part.seconds for part in parts.values())
         steady = self.options.interval_steps is not None or oldest <= usual
         outer = self.options.outer or self.outer
-        if not steady or len(parts) < 2 or self.final:
-            return PLAIN
-        if self.options.lengthened and self.options.outer is None:
-            return Outer(round(reach(parts), 3), 0.0)
-        return outer
+        return outer if steady and len(parts) > 1 and not self.final else PLAIN
 
     def delivered(self, site: str, now: float) -> None:
         """``site`` has the state of the last round; measures the exchange when it is the last."""

@@ -43,7 +43,7 @@ class Settings:
     start_wait: float = 30.0
     finish_wait: float | None = None  # by the link and what is to come (``ending``)
     sharded: bool = False
-    lengthen: bool = True  # local steps of Adam, as on the batches of all sites
+    lengthen: bool = False  # local steps of Adam, as on the batches of all sites
     streams: int | None = None  # connections for data to each peer; None: by its link
     trace: str = ""
     tensorboard: str = ""
@@ -75,7 +75,7 @@ def settings(
     start_wait: float = 30.0,
     finish_wait: float | None = None,
     sharded: bool = False,
-    lengthen: bool = True,
+    lengthen: bool = False,
     streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",

@@ -11,9 +11,6 @@ from collections.abc import Mapping
 
 from skep.train.parts import Part
 
-# Of the average's length: what all have learned to the end in a round is overshot by half at most.
-FARTHEST = 1.5
-
 
 def shares(parts: Mapping[str, Part]) -> dict[str, float]:
     """By site, what its progress is multiplied by, 0 to 1.
@@ -26,21 +23,6 @@ def shares(parts: Mapping[str, Part]) -> dict[str, float]:
     if not any(part.tokens for part in parts.values()):
         return dict.fromkeys(parts, 1.0 / max(len(parts), 1))
     return {site: _share(site, parts) for site in parts}
-
-
-def reach(parts: Mapping[str, Part]) -> float:
-    """How many times the average by tokens must be taken to go as far as the site of most tokens.
-
-    Progress grows with tokens ``t``, so that the average goes ``sum t^2 / (T max t)`` as far: weak
-    sites beside a strong one shorten it, though they add knowledge. Taken the inverse as often its
-    noise, ``max(t)^2 sum t^3 / (sum t^2)^2`` of that of one token, is at most that of the strong
-    site alone. 1 where all bring as many tokens, or some have missed rounds; at most ``FARTHEST``.
-    """
-    tokens = [float(part.tokens) for part in parts.values()]
-    squares = sum(count * count for count in tokens)
-    if not squares or any(part.missed for part in parts.values()):
-        return 1.0
-    return min(sum(tokens) * max(tokens) / squares, FARTHEST)
 
 
 def _share(site: str, parts: Mapping[str, Part]) -> float:
