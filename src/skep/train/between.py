@@ -189,8 +189,11 @@ class Between:
     # -- which sites take part --------------------------------------------------------------
 
     def connect(self, expected: set[str], seconds: float, clock: Callable[[], float]) -> str | None:
-        """On all ranks, with several that exchange: as ``Exchange.await_peers``."""
+        """On all ranks: until all of ``expected`` are here and level, or training is under way; who
+        is missing after so many seconds, with commas, None if that did not matter."""
         began = clock()
+        if self.shards.rails == 1:
+            return self._await(expected, began + seconds, clock)
         listening = self.exchange.listening if self.exchange is not None else None
         addresses = [at for at in self.ranks.gathered(listening) if at is not None]
         if self.exchange is not None and self.ranks.first:
@@ -203,6 +206,15 @@ class Between:
                 return ", ".join(sorted(expected - {site for site, _ in _whole(told)}))
             if self.exchange is not None:
                 self.exchange.wait(LOOK_S)
+
+    def _await(self, expected: set[str], deadline: float, clock: Callable[[], float]) -> str | None:
+        """As ``connect``, where one rank exchanges for all."""
+        exchange = self.exchange
+        while exchange is not None and (clock() < deadline or exchange.behind):
+            if exchange.ready(expected):
+                return None
+            exchange.wait(LOOK_S)
+        return ", ".join(sorted(expected - set(exchange.sites))) if exchange is not None else None
 
     def regroup(
         self, now: float, expected: set[str] | None = None, over: bool = False

@@ -128,12 +128,6 @@ class Exchange:
     def behind(self) -> bool:
         return self._rounds.behind()
 
-    @property
-    def level_or_running(self) -> bool:
-        """Whether training may begin: nobody has to be waited for or fetched from."""
-        begun = any(state.round > 0 for state in self.states)
-        return not self._rounds.behind() if begun else self.level
-
     def last_reports(self) -> list[Local]:
         """The last report of each site that ever was connected."""
         return list(self._rounds.reports.values())
@@ -201,31 +195,14 @@ class Exchange:
 
     def absorb(self, parts: Mapping[int, Part]) -> None:
         """Alone, at the end: the anchors become this site's own parameters."""
-        done = threading.Event()
-
-        def work(now: float) -> None:
-            self._rounds.absorb(parts, now)
-            done.set()
-
-        self._soon(work)
-        done.wait(10.0)
-
-    def await_peers(self, deadline: float) -> str | None:
-        """Until all peers are here and level, or training is under way; who is missing after
-        ``deadline``, with commas, None if that did not matter."""
-        expected = set(self._settings.peers)
-        while time.monotonic() < deadline or self.behind:
-            if self.ready(expected):
-                return None
-            self.wait(0.1)
-        return ", ".join(sorted(expected - set(self.sites)))
+        self._done(lambda now: self._rounds.absorb(parts, now))
 
     def ready(self, expected: set[str]) -> bool:
         """Whether all expected peers are here and level, or training is under way."""
-        here = set(self.sites)
-        complete = bool(here) and expected <= here
-        running = bool(here) and any(state.round > 0 for state in self.states)
-        return (complete or running) and self.level_or_running
+        here, begun = set(self.sites), any(state.round > 0 for state in self.states)
+        if not here or not (begun or expected <= here):
+            return False
+        return not self.behind if begun else self.level
 
     # -- with several ranks that exchange: what they tell each other ------------------------
 
@@ -287,14 +264,7 @@ class Exchange:
 
     def only_these(self) -> None:
         """The sites that are connected now are all that there are: their majority counts."""
-        done = threading.Event()
-
-        def work(_: float) -> None:
-            self._rounds.only_these()
-            done.set()
-
-        self._soon(work)
-        done.wait(10.0)
+        self._done(lambda _: self._rounds.only_these())
 
     def wait(self, seconds: float) -> None:
         """Sleep until something has happened, or for ``seconds``."""
@@ -322,6 +292,17 @@ class Exchange:
             self._flush()
 
         self._loop.call_soon_threadsafe(call)
+
+    def _done(self, work: Callable[[float], object]) -> None:
+        """As ``_soon``, and wait for it."""
+        done = threading.Event()
+
+        def call(now: float) -> None:
+            work(now)
+            done.set()
+
+        self._soon(call)
+        done.wait(10.0)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

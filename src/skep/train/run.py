@@ -224,10 +224,8 @@ class Run:
         self._between = Between(*how)
         self._between.started = self._expected if self._resumed else set()
         missing, wait = None, self._settings.start_wait
-        if self._shards.rails > 1 and not self._alone:
+        if not self._alone:
             missing = self._between.connect(self._expected, wait, time.monotonic)
-        elif self._exchange is not None:
-            missing = self._exchange.await_peers(time.monotonic() + wait)
         if missing is not None and self._ranks.first:
             self._tell(f"going on without {missing or 'peers'}; they may join later")
         if self._exchange is not None:
