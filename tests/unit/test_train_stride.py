@@ -32,6 +32,15 @@ def moved(gradients, times, kind=torch.optim.AdamW, **how):
     return parameter.detach()
 
 
+def trained(gradients):
+    """Adam as it is, after these gradients."""
+    parameter, optimizer = adam(torch.zeros(LENGTH))
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimizer.step()
+    return parameter, optimizer
+
+
 def noisy(signal, noise, steps, seed):
     chance = torch.Generator().manual_seed(seed)
     return [signal + noise * torch.randn(LENGTH, generator=chance) for _ in range(steps)]
@@ -75,10 +84,7 @@ def test_no_step_is_longer_than_the_root_of_the_times():
 
 def test_a_site_alone_trains_as_ever_to_the_bit():
     gradients = noisy(0.1, 1.0, 20, seed=1)
-    parameter, optimizer = adam(torch.zeros(LENGTH))
-    for gradient in gradients:
-        parameter.grad = gradient.clone()
-        optimizer.step()
+    parameter, _ = trained(gradients)
     assert torch.equal(moved(gradients, 1.0), parameter.detach())
     assert torch.equal(moved(gradients, 0.0), parameter.detach())
 
@@ -140,10 +146,7 @@ def test_parameters_without_any_gradient_stay_finite():
 
 def test_after_a_resume_nothing_counts_as_noise_before_it_was_seen():
     gradients = noisy(0.0, 1.0, 40, seed=1)
-    parameter, optimizer = adam(torch.zeros(LENGTH))
-    for gradient in gradients:
-        parameter.grad = gradient.clone()
-        optimizer.step()
+    parameter, optimizer = trained(gradients)
     again, resumed = adam(parameter.detach())
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     stride = Stride([again], resumed, TOGETHER)
