@@ -3,7 +3,10 @@ with a long way between them: delay and loss (``tunnel``)."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 UNSHAPED = 10_000.0  # Mbit/s
+_number = itertools.count()
 
 
 def possible() -> str:
@@ -27,7 +31,8 @@ class Sites:
     """One namespace per site; how they are joined is for the classes below to say."""
 
     def __init__(self, sites: int, network: str) -> None:
-        self.names = [f"skepb{os.getpid()}s{index}" for index in range(sites)]
+        self.mark = f"skepb{os.getpid()}n{next(_number)}"  # several may be there at a time
+        self.names = [f"{self.mark}s{index}" for index in range(sites)]
         self.hosts = [f"{network}.{index + 1}" for index in range(sites)]
         self.made = list(self.names)
 
@@ -44,6 +49,10 @@ class Sites:
         trace: TracebackType | None,
     ) -> None:
         for name in self.made:
+            found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+            for pid in found.stdout.split():  # helpers that a site has left behind
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", name], check=False)
 
     def start(self, site: int, *command: str, log: Path) -> subprocess.Popen[bytes]:
@@ -82,7 +91,7 @@ class Net(Sites):
 
     def __init__(self, sites: int, mbit: float | None) -> None:
         super().__init__(sites, "10.77.0")
-        self.hub = f"skepb{os.getpid()}hub"
+        self.hub = f"{self.mark}hub"
         self.made.append(self.hub)
         self.mbit = mbit
 

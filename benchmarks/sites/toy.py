@@ -78,11 +78,10 @@ class Bench:
         self.loader = text.batches(training, BATCH, CONTEXT, own, *sites)
         self.heldout = text.evaluation(unseen, 64, CONTEXT)
         self.over_s, self.longest_s, self.steps = 0.0, 0.0, 0
-        self.curve: list[tuple[int, float, float]] = []  # steps, loss, seconds
+        self.looks: list[tuple[int, float, list[torch.Tensor]]] = []  # steps, seconds, parameters
         self.step_began = self.chip_done = 0.0
         self.slept = False
         self.optimizer.register_step_post_hook(lambda *_: self.chip_sleeps())
-        self.aside_s = 0.0  # spent on evaluation, not counted
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The batches of all steps."""
@@ -109,20 +108,31 @@ class Bench:
     @torch.no_grad()
     def evaluate(self) -> float:
         """Held-out loss of the model as it is, nats per byte."""
-        begin = time.monotonic()
         x, y = self.heldout
         loss = sum(float(self.model(a, b)) for a, b in zip(x.split(16), y.split(16), strict=True))
-        self.aside_s += time.monotonic() - begin
         return loss / (len(x) // 16)
 
+    @torch.no_grad()
     def glance(self, every: int = 10) -> None:
-        """Put the held-out loss and the time so far into the curve, every so many steps."""
-        if self.chosen.curve and self.steps and self.steps % every == 0:
-            spent = time.monotonic() - self.began - self.aside_s
-            self.curve.append((self.steps, self.evaluate(), round(spent, 2)))
+        """Note the time and keep the parameters every so many steps: evaluated at the end, for
+        else the network would have that time for itself."""
+        steps = self.steps + 1  # that of this batch is made
+        if self.chosen.curve and steps % every == 0:
+            parameters = [p.detach().clone() for p in self.model.parameters()]
+            self.looks.append((steps, time.monotonic() - self.began, parameters))
+
+    @torch.no_grad()
+    def curve(self) -> list[tuple[int, float, float]]:
+        """(steps, held-out loss, seconds) of each look; the model holds the last one's then."""
+        found = []
+        for steps, seconds, parameters in self.looks:
+            for own, kept in zip(self.model.parameters(), parameters, strict=True):
+                own.copy_(kept)
+            found.append((steps, self.evaluate(), round(seconds, 2)))
+        return found
 
     def loop_ended(self) -> None:
-        self.wall = time.monotonic() - self.began - self.aside_s
+        self.wall = time.monotonic() - self.began
         self.bytes = sent_bytes() - self.sent
 
     def done(self, **more: object) -> None:
@@ -137,7 +147,7 @@ class Bench:
             "bytes_per_token": self.bytes / (self.steps * BATCH * CONTEXT),
             "longest_step_s": self.longest_s,
             "heldout": self.evaluate(),
-            "curve": self.curve,
+            "curve": self.curve(),  # after heldout
         }
         Path(self.chosen.out).write_text(json.dumps(figures | more))
 

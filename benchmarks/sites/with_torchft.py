@@ -51,8 +51,9 @@ def main() -> None:
     model = bench.model
     halves: list[torch.nn.Module] = [model]
     if fragments == 2:
-        first = torch.nn.ModuleList([model.bytes, model.places, *model.blocks[:2]])
-        halves = [first, torch.nn.ModuleList([*model.blocks[2:], model.norm, model.head])]
+        half = len(model.blocks) // 2
+        first = torch.nn.ModuleList([model.bytes, model.places, *model.blocks[:half]])
+        halves = [first, torch.nn.ModuleList([*model.blocks[half:], model.norm, model.head])]
     outer = [torch.optim.SGD(m.parameters(), lr=0.7, momentum=0.9, nesterov=True) for m in halves]
     with DiLoCo(
         manager,
