@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skep.train.ledger import TOGETHER, VECTORS
 from skep.train.outer import PLAIN, fresh, outer_step, sealed
+from skep.train.parts import fits
 from skep.train.replica import Replica, mended
 
 
@@ -144,6 +146,86 @@ def test_what_was_merged_in_a_branch_that_is_given_up_is_owed_again():
     assert (float(parameters), replica.pending) == (1.5, 10)
     again = replica.part(parameters, 2.0)
     assert (float(again.progress), again.tokens, again.after) == (1.5, 10, 0)
+
+
+def test_two_histories_that_merged_overlapping_contributions_count_no_step_twice():
+    """Both leaders were called for the same base: each contribution holds the earlier one."""
+    replica, state = make()
+    replica.pending = 10
+    first = replica.part(torch.tensor([1.0]), 1.0)
+    replica.pending += 5
+    second = replica.part(torch.tensor([1.5]), 2.0)
+    short, long = (
+        outer_step(state, part.progress, PLAIN, part.tokens, {"a": ("r1", part.number)})
+        for part in (first, second)
+    )
+    parameters = torch.tensor([1.5])
+    for newer, pending in ((short, 5), (long, 0), (short, 5), (state, 15), (long, 0)):
+        parameters = replica.adopt(parameters, newer)
+        assert (float(parameters), replica.pending) == (1.5, pending)
+
+
+MOVES = st.lists(st.tuples(st.sampled_from(["step", "offer", "merge", "go"]), st.integers(0, 99)))
+
+
+@given(MOVES)
+def test_whichever_histories_follow_each_other_every_step_is_there_once(moves):
+    """Any state that ever was may be taken over, and any contribution that fits may be merged."""
+    replica, state = make()
+    parameters, total, parts, histories = torch.zeros(1), 0, [], [state]
+    for move, which in moves:
+        if move == "step":
+            parameters, total = parameters + 1.0, total + 1
+            replica.pending += 1
+        elif move == "offer":
+            parts.append(replica.part(parameters, 0.0))
+        elif move == "merge":
+            base = histories[which % len(histories)]
+            for part in [part for part in parts if fits(part, "a", base)][-2:]:
+                mine = {"a": ("r1", part.number)}
+                histories.append(outer_step(base, part.progress, PLAIN, part.tokens, mine))
+        else:
+            state = histories[which % len(histories)]
+            parameters = replica.adopt(parameters, state)
+        assert float(parameters) == pytest.approx(total, abs=1e-4)
+        assert state.tokens + replica.pending == total
+
+
+def test_a_dropped_contribution_is_owed_to_no_history():
+    replica, state = make()
+    replica.pending = 10
+    part = replica.part(torch.tensor([1.0]), 1.0)
+    replica.reset()
+    mine = outer_step(state, part.progress, PLAIN, 10, {"a": ("r1", part.number)})
+    replica.pending = 3
+    parameters = replica.adopt(torch.tensor([-0.5]), mine)
+    assert (float(parameters), replica.pending) == (0.5, 3)
+    assert (float(replica.adopt(parameters, state)), replica.pending) == (-0.5, 3)
+
+
+def test_few_vectors_are_kept_and_the_oldest_are_forgotten():
+    replica, state = make()
+    parameters, total = torch.zeros(1), 0
+    for _ in range(100):
+        parameters, total = parameters + 1.0, total + 1
+        replica.pending += 1
+        part = replica.part(parameters, 0.0)
+        state = outer_step(state, part.progress, PLAIN, 1, {"a": ("r1", part.number)})
+        parameters = replica.adopt(parameters, state)
+        spans = replica._ledger.spans
+        assert len(spans) <= VECTORS
+        assert sum(len(span.pieces) for span in spans) <= VECTORS * TOGETHER
+    for number in (99, 96, 92, 85):
+        earlier = sealed(
+            torch.tensor([float(number)]),
+            torch.zeros(1),
+            round=number,
+            tokens=number,
+            origin="0/a",
+            merged={"a": ("r1", number)},
+        )
+        assert float(replica.adopt(parameters, earlier)) == 100.0
+        assert replica.pending == 100 - number
 
 
 def test_a_run_that_resumed_gives_up_what_its_earlier_run_has_delivered():

@@ -13,24 +13,17 @@ nearly the same place however coarse the codec is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from skep.train.codec import kept
+from skep.train.ledger import Ledger, Piece
 from skep.train.outer import OuterState
 from skep.train.parts import Part
 from skep.train.shelf import Want, minus, tidy
 
-REMEMBERED = 3  # contributions that were merged
-KEPT = 4  # contributions that are remembered until one of them is merged
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    progress: torch.Tensor
-    part: Part
-    at: float
+KEPT = 4  # contributions that are remembered as they were sent, until one of them is merged
 
 
 class Replica:
@@ -44,11 +37,10 @@ class Replica:
         self._resumed = pending > 0  # some of it is that of an earlier run
         self._since = now  # when the pending progress began
         self._number = 0
-        self._after = 0
         # Tokens of others, and rounds, that were merged since the pending progress began.
         self._beside = self._missed = 0
-        self._sent: dict[int, _Sent] = {}
-        self._merged: list[tuple[int, _Sent]] = []  # the last ones; a branch may be given up
+        self._sent: dict[int, Part] = {}
+        self._ledger = Ledger()  # what of it any history has merged
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
         self._leaky = False  # of that a part is forgotten each time
         self.want: Want | None = None  # samples in the local progress, and how many more are wanted
@@ -73,11 +65,13 @@ class Replica:
         seconds = max(now - self._since, 0.0)
         owed = None if last and self._leaky else self.owed
         whole = progress if owed is None else progress + owed
-        numbers = (self._number, self._after)
+        numbers = (self._number, self._ledger.after)
         others = (self._beside, self._missed)
         tokens = max(self.pending - since, 0)
         part = Part(whole, self.run, *numbers, tokens, seconds, *others, want)
-        self._sent[self._number] = _Sent(progress, part, now)
+        used = () if want is None else want.used
+        self._ledger.note(Piece(self._number, tokens, used, now), progress)
+        self._sent[self._number] = part
         self._sent.pop(self._number - KEPT, None)
         return part
 
@@ -93,53 +87,55 @@ class Replica:
             if run != self.run:  # the earlier one delivered after its checkpoint: maybe all of it
                 return self.reset()
         number = number if run == self.run else 0
-        if number == self._after:
+        moved = state.anchor - old.anchor
+        if number == self._ledger.after:
             self._beside += max(state.tokens - old.tokens, 0)
             self._missed += max(state.round - old.round, 0)
-            return state.anchor + beyond(progress, state.anchor - old.anchor)
+            return state.anchor + beyond(progress, moved)
         self._beside = self._missed = 0
-        if number < self._after:
+        if number < self._ledger.after:
             return state.anchor + progress + self._restored(number)
-        sent = self._sent.get(number)
-        self._sent.clear()
-        self._after = number
-        if sent is None:
-            return state.anchor + progress
-        self._merged = [*self._merged[1 - REMEMBERED :], (number, sent)]
-        self.pending -= sent.part.tokens
-        if self.want is not None and sent.part.want is not None:
-            self.want = replace(self.want, used=minus(self.want.used, sent.part.want.used))
-        self._since = sent.at
-        arrived = sent.part.arrived
-        share = kept(sent.part.codec)
-        self._leaky = share < 1.0
-        self.owed = None if arrived is None else share * (sent.part.progress - arrived)
-        since = progress - sent.progress
-        moved = state.anchor - old.anchor
-        usual = self.pending / sent.part.tokens if sent.part.tokens else 0.0
+        return state.anchor + self._delivered(number, progress, moved)
+
+    def _delivered(self, number: int, progress: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+        """What is left of ``progress`` once contribution ``number`` is merged."""
+        part = self._sent.get(number)
+        self._sent = {other: sent for other, sent in self._sent.items() if other > number}
+        if part is not None:
+            share = kept(part.codec)
+            self._leaky = share < 1.0
+            self.owed = None if part.arrived is None else share * (part.progress - part.arrived)
+        span = self._ledger.move(number)
+        if span is None:
+            return progress
+        self.pending -= span.tokens
+        if self.want is not None:
+            self.want = replace(self.want, used=minus(self.want.used, span.used))
+        self._since = span.last.at
+        since = progress - span.progress
+        usual = self.pending / span.tokens if span.tokens else 0.0
         apart = since - moved * min(usual, 1.0)
-        return state.anchor + since - mended(moved - sent.progress, apart)
+        return since - mended(moved - span.progress, apart)
 
     def _restored(self, number: int) -> torch.Tensor:
-        """What was merged after contribution ``number``, in a branch that has been given up.
+        """What was merged after contribution ``number``, in a history that has been given up.
 
         As far as it is remembered, it is progress that is owed again.
         """
-        again = [sent for place, sent in self._merged if place > number]
-        self._merged = [(place, sent) for place, sent in self._merged if place <= number]
         self._sent.clear()
-        self._after, self.owed = number, None
-        for sent in again:
-            self.pending += sent.part.tokens
-            if self.want is not None and sent.part.want is not None:
-                used = tidy((*self.want.used, *sent.part.want.used))
-                self.want = replace(self.want, used=used)
-        nothing = torch.zeros_like(self.state.anchor)
-        return sum((sent.progress for sent in again), nothing)
+        self.owed = None
+        span = self._ledger.move(number)
+        if span is None:
+            return torch.zeros_like(self.state.anchor)
+        self.pending += span.tokens
+        if self.want is not None:
+            self.want = replace(self.want, used=tidy((*self.want.used, *span.used)))
+        return span.progress
 
     def reset(self) -> torch.Tensor:
         """Drop the local progress: the parameters are the anchor's."""
         self._sent.clear()
+        self._ledger.drop()
         self.pending, self.owed = 0, None
         self._beside = self._missed = 0
         if self.want is not None:
@@ -149,7 +145,7 @@ class Replica:
     def _start_over(self) -> torch.Tensor:
         """The state comes from other initial parameters: own progress means nothing there."""
         run, number = self.state.merged.get(self.site, ("", 0))
-        self._after = number if run == self.run else 0
+        self._ledger = Ledger(number if run == self.run else 0)
         return self.reset()
 
 
