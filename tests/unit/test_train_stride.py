@@ -9,7 +9,7 @@ import torch
 from skep.train.lead import Options
 from skep.train.outer import Outer
 from skep.train.settings import Settings
-from skep.train.stride import Stride, noise_of
+from skep.train.stride import Stride, noise_of, period
 
 SITES, LENGTH = 4, 1000
 TOGETHER = Settings(site="a", listen="127.0.0.1:1", lengthen=True)
@@ -134,7 +134,8 @@ def test_only_parameters_that_were_stepped_and_are_exchanged_move():
     assert not torch.allclose(own, foreign)
     assert not still.any()
     before = own.detach().clone()
-    stride.stepped()  # the optimizer has left a step out
+    optimizer.found_inf = torch.tensor(1.0)  # as a scaler says that the step was left out
+    stride.stepped()
     assert torch.equal(own, before)
     assert torch.equal(foreign, plain)
 
@@ -169,3 +170,39 @@ def test_noise_is_told_from_signal(beta):
     assert torch.equal(noise_of(square, 2 * square, beta), torch.zeros(LENGTH))
     assert bool((noise_of(square, 0 * square, beta) <= square).all())
     assert not noise_of(square, smooth, 0.0).any()
+
+
+@pytest.mark.parametrize(
+    ("step", "beta", "steps"), [(1, 0.999, 1), (100, 0.999, 1), (500, 0.999, 7), (9e9, 0.999, 15)]
+)
+def test_factors_are_renewed_often_enough_for_the_time_that_they_average(step, beta, steps):
+    assert period(step, beta) == steps
+    assert period(step, 0.95) == period(step, 0.0) == 1
+    assert period(1e5, 1.0) >= 1
+
+
+def test_factors_that_are_kept_for_some_steps_lengthen_as_much(monkeypatch):
+    gradients = noisy(0.1, 1.0, 1500, seed=1)
+    kept = moved(gradients, SITES)
+    monkeypatch.setattr("skep.train.stride.OFTEN", 10**9)
+    anew = moved(gradients, SITES)
+    plain = moved(gradients, 1.0)
+    assert float((kept - anew).norm()) < 0.03 * float((anew - plain).norm())
+
+
+def test_when_sites_come_or_go_steps_follow_at_once():
+    parameter, optimizer = adam(torch.zeros(LENGTH), weight_decay=0.0)
+    stride = Stride([parameter], optimizer, TOGETHER)
+    steps = []
+    for count, gradient in enumerate(noisy(0.0, 1.0, 1203, seed=1)):
+        before = parameter.detach().clone()
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        plain = parameter.detach() - before
+        stride.times = {1200: 1.0, 1201: 4.0}.get(count, 16.0)
+        stride.stepped()
+        steps.append(float((parameter.detach() - before).norm() / plain.norm()))
+    assert steps[1199] == pytest.approx(4.0, rel=0.15)
+    assert steps[1200] == 1.0
+    assert steps[1201] == pytest.approx(2.0, rel=0.15)
+    assert steps[1202] == pytest.approx(4.0, rel=0.15)

@@ -13,7 +13,9 @@ of some steps; with ``k = (1 - beta1) / (1 + beta1)`` and both averaged over the
 
 hence ``noise = (v - E m^2) / (1 - k)``, value by value, and the step is divided by the root of
 ``v - noise (1 - 1 / n)`` instead. Nothing is sent. The user's optimizer and its state stay as they
-are: what is missing to each step is added after it.
+are: what is missing to each step is added after it, as ``m`` times a factor for each value. That
+follows from averages over ``1 / (1 - beta2)`` steps, so it is renewed some 64 times in these, and
+what is left to do at each step is one multiplication and addition for each value.
 """
 
 from __future__ import annotations
@@ -28,14 +30,22 @@ from skep.train.flat import held
 from skep.train.settings import Settings
 
 KINDS = (torch.optim.Adam, torch.optim.AdamW)
+OFTEN = 64  # renewals of the factors in the time over which the second moment averages
+JUMP = 1.1  # a change of ``times`` that does not wait for the next renewal
+
+Pair = tuple[torch.Tensor, dict[str, Any]]  # a parameter and the optimizer's state of it
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Of one parameter: the mean square of its first moment, and of which step it is."""
+    """Of one parameter: the mean square of its first moment; per value, what is missing to a step
+    of rate 1 for each unit of the first moment. Both fp32, as at the last renewal."""
 
-    smooth: torch.Tensor  # fp32
-    step: torch.Tensor  # 0-D
+    smooth: torch.Tensor
+    missing: torch.Tensor
+    step: float  # the optimizer's count
+    times: float = 1.0
+    since: int = 0  # steps since then
 
 
 class Stride:
@@ -58,39 +68,82 @@ class Stride:
     @torch.no_grad()
     def stepped(self) -> None:
         """To be called after each step of the optimizer, before gradients are cleared."""
-        if not self.used:
-            return
+        overflow = getattr(self._optimizer, "found_inf", None)  # set by a scaler
+        if not self.used or (overflow is not None and bool(overflow)):
+            return  # in the second case the optimizer has left the step out
         for group in self._optimizer.param_groups:
-            for parameter in group["params"]:
-                state = self._optimizer.state.get(parameter)
-                whole = parameter.grad is not None and not parameter.is_complex()
-                if state and whole and id(parameter) in self._own:
-                    self._lengthen(parameter, state, group)
+            pairs = self._pairs(group)
+            for parameter, state in pairs:
+                self._look(parameter, state, group)
+            if self.times > 1.0:
+                self._lengthen(pairs, float(group["lr"]))
 
-    def _lengthen(
-        self, parameter: torch.Tensor, state: dict[str, Any], group: dict[str, Any]
-    ) -> None:
-        first, second = (float(beta) for beta in group["betas"])
-        moment, square = held(state["exp_avg"]).float(), held(state["exp_avg_sq"]).float()
-        step = torch.as_tensor(state["step"]).float()
+    def _pairs(self, group: dict[str, Any]) -> list[Pair]:
+        """What the optimizer has just stepped and skep exchanges."""
+        states = self._optimizer.state
+        return [
+            (parameter, states[parameter])
+            for parameter in group["params"]
+            if parameter.grad is not None
+            and states.get(parameter)
+            and id(parameter) in self._own
+            and not parameter.is_complex()
+        ]
+
+    def _look(self, parameter: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Renew what is kept of the parameter, where that is due."""
+        betas = (float(group["betas"][0]), float(group["betas"][1]))
         seen = self._seen.get(id(parameter))
         if seen is None:  # nothing is taken for noise until it has been seen to be
-            seen = self._seen[id(parameter)] = _Seen(square.clone(), step - 1)
-        done = step - seen.step  # 0 where the step was left out, as gradients were not finite
-        seen.step = step.clone()
-        moment = moment / (1 - first**step).to(moment.device)
-        seen.smooth.lerp_(moment.square(), (1 - second) * done.to(moment.device))
-        if self.times <= 1.0:
+            square = held(state["exp_avg_sq"]).float().clone()
+            seen = _Seen(square, torch.zeros_like(square), float(state["step"]) - 1)
+            self._seen[id(parameter)] = seen
+        seen.since += 1
+        times = max(self.times, 1.0)
+        jumped = not 1 / JUMP <= times / seen.times <= JUMP
+        if seen.since < period(seen.step, betas[1]) and not jumped:
             return
-        begun = (1 - second**step).to(moment.device)
-        whole = (square / begun).sqrt_().add_(group["eps"])
-        noise = noise_of(square, seen.smooth, first)
-        less = torch.sub(square, noise, alpha=1 - 1 / self.times, out=noise)
-        less = less.div_(begun).sqrt_().add_(group["eps"])
-        # moment / less - moment / whole, in the memory that is there: it is as large as the model
-        missing = torch.sub(whole, less).mul_(moment).div_(less).div_(whole)
-        missing.mul_((done * group["lr"]).to(moment.device))
-        held(parameter).sub_(missing.to(parameter.dtype))
+        step = float(state["step"])
+        moment, square = held(state["exp_avg"]).float(), held(state["exp_avg_sq"]).float()
+        right = 1 - betas[0] ** step  # for the start of the averages, as Adam does it
+        seen.smooth.lerp_((moment / right).square_(), 1 - betas[1] ** (step - seen.step))
+        seen.step, seen.since, seen.times = step, 0, times
+        if times > 1.0:
+            less = less_noise(square, seen.smooth, betas[0], times)
+            begun, eps = 1 - betas[1] ** step, group["eps"]
+            divided = [each.div_(begun).sqrt_().add_(eps) for each in (square.clone(), less)]
+            torch.sub(divided[1].reciprocal_(), divided[0].reciprocal_(), out=seen.missing)
+            seen.missing.div_(right)
+
+    def _lengthen(self, pairs: list[Pair], rate: float) -> None:
+        values: list[torch.Tensor] = []
+        moments: list[torch.Tensor] = []
+        factors: list[torch.Tensor] = []
+        for parameter, state in pairs:
+            value, moment = held(parameter), held(state["exp_avg"])
+            missing = self._seen[id(parameter)].missing
+            if value.dtype == moment.dtype == missing.dtype:
+                values.append(value)
+                moments.append(moment)
+                factors.append(missing)
+            else:
+                value.sub_((missing * moment * rate).to(value.dtype))
+        if values:
+            torch._foreach_addcmul_(values, moments, factors, value=-rate)
+
+
+def period(step: float, beta: float) -> int:
+    """Steps between renewals at this ``step``: the decay ``beta`` says over how many the second
+    moment averages, in the beginning over all that there were."""
+    return max(int(min(step, 1 / max(1 - beta, 1e-9)) / OFTEN), 1)
+
+
+def less_noise(
+    square: torch.Tensor, smooth: torch.Tensor, beta: float, times: float
+) -> torch.Tensor:
+    """``square`` as it would be on a batch ``times`` as large: see ``noise_of``."""
+    noise = noise_of(square, smooth, beta)
+    return torch.sub(square, noise, alpha=1 - 1 / times, out=noise)
 
 
 def noise_of(square: torch.Tensor, smooth: torch.Tensor, beta: float) -> torch.Tensor:
