@@ -57,8 +57,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--loss-batch", type=int, default=2, help="windows of 32 bytes a step")
     parser.add_argument("--loss-rate", type=float, default=1.0, help="of the learning rate")
     parser.add_argument(
-        "--loss-ways", default="int8,int4,int2", help="codecs, each also with +lengthen"
+        "--loss-ways",
+        default="int8,int4,int2",
+        help="codecs, each also with +lengthen (longer steps), +own (clipped by each site's norm)",
     )
+    parser.add_argument("--loss-clip", type=float, default=1.0, help="norm; 0: not clipped")
     parser.add_argument("--fault-rounds", type=int, default=200)
     parser.add_argument("--rates", default="100,1", help="Mbit/s, with commas; 0: not shaped")
     parser.add_argument("--rtt", type=float, default=0.0, help="ms, of two sites; 0: none added")
@@ -126,7 +129,7 @@ def main() -> None:
         elif part in chosen.parts:
             measure(chosen, kept)
     if "loss" in chosen.parts:
-        how = (chosen.loss_batch, chosen.loss_rate, chosen.loss_ways)
+        how = (chosen.loss_batch, chosen.loss_rate, chosen.loss_ways, chosen.loss_clip)
         kept.figures |= quality.gaps(chosen.loss_steps, chosen.seeds, *how)
     if "unequal" in chosen.parts:
         kept.figures |= quality.unequal(chosen.loss_steps, chosen.seeds, chosen.loss_batch)

@@ -6,9 +6,10 @@ The product's own code on a virtual clock (``virtual``), the model of the exampl
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,32 @@ from skep.train.settings import Settings
 
 SITES, BATCH, CONTEXT, STEP_S, RATE = 4, 2, 32, 0.4, 1.25e7
 LR = 3e-3
+Clip = Callable[[float], Any]
+
+
+def of_torch(model: torch.nn.Module) -> Clip:
+    """Clips by the norm of the gradients that are there."""
+    return functools.partial(torch.nn.utils.clip_grad_norm_, list(model.parameters()))
+
+
+def parsed(how: str) -> tuple[str, bool, bool]:
+    """A codec, and whether "+lengthen" and "+own" are behind it."""
+    codec, *marks = how.split("+")
+    if set(marks) - {"lengthen", "own"}:
+        raise SystemExit(f"{how}: allowed: a codec, with +lengthen or +own if wanted")
+    return codec, "lengthen" in marks, "own" in marks
 
 
 class Job:
     """The same model, data and seeds for each way of training."""
 
-    def __init__(self, steps: int, seed: int, batch: int = BATCH, rate: float = 1.0) -> None:
-        """``rate``: of the learning rate, for all ways of training alike."""
+    def __init__(
+        self, steps: int, seed: int, batch: int = BATCH, rate: float = 1.0, norm: float = 1.0
+    ) -> None:
+        """For all ways of training alike: ``rate`` of the learning rate; ``norm`` to which
+        gradients are clipped, 0: they are not."""
         self.steps, self.seed, self.batch, self.lr = steps, seed, batch, LR * rate
+        self.norm = norm
         self.text, self.unseen = text.load()
 
     def site(self, index: int) -> tuple[TinyGPT, torch.optim.Optimizer, Iterator[Any]]:
@@ -43,12 +62,13 @@ class Job:
         chance = [self.seed, index]
         return model, optimizer, text.batches(self.text, self.batch, CONTEXT, chance, index, SITES)
 
-    def step(self, number: int, model: TinyGPT, optimizer: torch.optim.Optimizer) -> None:
-        """One step on the gradients that are there."""
+    def step(self, number: int, optimizer: torch.optim.Optimizer, clip: Clip) -> None:
+        """One step on the gradients that are there, clipped by ``clip`` to the norm given."""
         share = number / self.steps
         for group in optimizer.param_groups:
             group["lr"] = self.lr * min((number + 1) / 30, 1.0) * (1.0 - 0.9 * share)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if self.norm:
+            clip(self.norm)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -66,18 +86,19 @@ class Job:
             for loader in loaders:
                 x, y = next(loader)
                 (model(x, y) / sites).backward()
-            self.step(number, model, optimizer)
+            self.step(number, optimizer, of_torch(model))
         return self.heldout(model)
 
-    def skep(
-        self, codec: str, speeds: tuple[float, ...] = (1.0,) * SITES, lengthen: bool = False
-    ) -> dict[str, Any]:
+    def skep(self, how: str, speeds: tuple[float, ...] = (1.0,) * SITES) -> dict[str, Any]:
         """skep.train with what it chooses itself but the codec: loss, bytes per token, choices.
 
+        ``how``: the codec; with "+lengthen" for longer local steps, "+own" for gradients clipped by
+        the norm of each site's own, as in a loop that has not heard of other sites.
         Chips of ``speeds``: all train as long as the fastest needs for its steps. ``trained`` is
         how many tokens the sites have trained, ``tokens`` those that came into the model.
         """
         world, found = virtual.World(), {"trained": 0}
+        codec, lengthen, own = parsed(how)
         names = [f"s{index}" for index in range(len(speeds))]
         end = self.steps * STEP_S / max(speeds)
 
@@ -94,13 +115,14 @@ class Job:
                 lengthen=lengthen,
             )
             with Run(model, optimizer, chosen, Ranks()) as run:
+                clip = of_torch(model) if own else run.clip_grad_norm_
                 began = world.now
                 while world.now - began < end - 1e-6:
                     x, y = next(loader)
                     model(x, y).backward()
                     run.tokens(x.numel())
                     world.step(STEP_S / speeds[index])
-                    self.step(int(self.steps * (world.now - began) / end) - 1, model, optimizer)
+                    self.step(int(self.steps * (world.now - began) / end) - 1, optimizer, clip)
                     found["trained"] += x.numel()
                 run.finish()
                 if index == 0:
@@ -141,21 +163,20 @@ def gaps(
     batch: int = BATCH,
     rate: float = 1.0,
     ways: str = "int8,int4,int2",
+    norm: float = 1.0,
 ) -> dict[str, float]:
     """Mean held-out losses over the seeds, and each one's gap to data parallelism in per cent.
 
-    ``ways`` are codecs, with "+lengthen" for longer local steps.
+    ``ways``: as ``Job.skep`` takes them, with commas.
     """
     torch.set_num_threads(1)
-    jobs = [Job(steps, seed, batch, rate) for seed in seeds]
+    jobs = [Job(steps, seed, batch, rate, norm) for seed in seeds]
     losses = {
         "ddp": statistics.mean(job.parallel(SITES) for job in jobs),
         "alone": statistics.mean(job.parallel(1) for job in jobs),
     }
     for way in ways.split(","):
-        codec, plus, _ = way.partition("+lengthen")
-        found = [job.skep(codec, lengthen=bool(plus))["heldout"] for job in jobs]
-        losses[way] = statistics.mean(found)
+        losses[way] = statistics.mean(job.skep(way)["heldout"] for job in jobs)
     figures = {f"loss_{name}": value for name, value in losses.items()}
     for name, value in losses.items():
         if name != "ddp":

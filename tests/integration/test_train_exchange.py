@@ -177,10 +177,13 @@ def test_one_local_step_is_data_parallelism(make):
 @pytest.mark.parametrize("shard", ["all", ""])
 def test_so_it_is_with_two_ranks_at_each_site(make, shard):
     """Sharded or copies (DDP): the ranks of a site wait for each round together."""
-    sites = make("a", "b")
+    sites, how = make("a", "b"), {"seed": 3, "join": EACH_STEP, "clip": 1e6}
     for name in "ab":
-        sites.start(name, 60.0, ranks=2, shard=shard, steps=6, sleep=0.0, seed=3, join=EACH_STEP)
+        sites.start(name, 60.0, ranks=2, shard=shard, steps=6, sleep=0.0, **how)
     results = sites.results("a", "a.1", "b", "b.1")
+    for first, second in (results[:2], results[2:]):
+        assert first["norms"] == second["norms"]
+        assert len(first["norms"]) == 6
     torch.manual_seed(3)
     model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
     expected = data_parallel(model, 6)  # both ranks of a site draw the same batches

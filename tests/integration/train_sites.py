@@ -60,7 +60,7 @@ def train(spec):
         wrapped = torch.nn.parallel.DistributedDataParallel(model)
     optimizer = getattr(torch.optim, spec.get("optimizer", "SGD"))(model.parameters(), lr=0.05)
     chance = torch.Generator().manual_seed(spec.get("data", 0))
-    inputs = spec.get("width", 8)
+    inputs, norms = spec.get("width", 8), []
     with (
         skep.train.join(wrapped, optimizer, **spec.get("join", {})) as run,
         open(spec["out"] + ".steps", "a") as steps,
@@ -78,6 +78,8 @@ def train(spec):
             x = torch.randn(16, inputs, generator=chance)
             (wrapped(x).squeeze(1) - x.sum(1)).square().mean().backward()
             run.tokens(spec.get("tokens", 16))
+            if "clip" in spec:
+                norms.append(float(whole(run.clip_grad_norm_(spec["clip"]))))
             optimizer.step()
             optimizer.zero_grad()
             steps.write(f"{time.monotonic()} {run.round} {run.participants}\n")
@@ -91,6 +93,7 @@ def train(spec):
             "anchor": run.synchronised.tolist(),
             "digest": run.digest,
             "start": start,
+            "norms": norms,
             "loss": float((wrapped(x).squeeze(1) - x.sum(1)).square().mean().detach()),
         }
     temporary = spec["out"] + ".tmp"

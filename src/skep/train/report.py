@@ -11,6 +11,7 @@ from skep.train.fragments import digest_of
 from skep.train.meter import Meter
 from skep.train.outer import OuterState
 from skep.train.pacing import Pacer
+from skep.train.parts import Local
 from skep.train.tally import Tally
 
 
@@ -75,6 +76,29 @@ def line_of(meter: Meter, traffic: tuple[int, int]) -> dict[str, Any]:
         "bytes_sent": sent,
         "bytes_received": received,
     }
+
+
+def seen_of(exchange: Exchange | None, tally: Tally) -> dict[str, Any]:
+    """For curves: what is not in each line of the progress file."""
+    return {
+        "gain": exchange.gain if exchange is not None else None,
+        "staleness_s": tally.staleness_s,
+        "participation": tally.participation(),
+        "peers_tokens_per_s": exchange.peer_rates() if exchange is not None else {},
+    }
+
+
+def local_of(meter: Meter, sent: int, finishing: bool, hungry: bool) -> Local:
+    """What the other sites are told of this one; ``sent`` bytes."""
+    return Local(
+        rate=meter.rate,
+        step_s=meter.step_s or 0.0,
+        steps=meter.steps,
+        tokens_per_step=meter.tokens_per_step or 0.0,
+        sent=sent,
+        finishing=finishing,
+        hungry=hungry,
+    )
 
 
 def rounds_of(states: Sequence[OuterState]) -> int:

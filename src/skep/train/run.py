@@ -12,6 +12,7 @@ import torch
 from skep.train.between import Between
 from skep.train.checkpoint import Checkpoint
 from skep.train.chip import Chip
+from skep.train.clipping import Clip, Looked
 from skep.train.data import Samples, leasable, values_of
 from skep.train.ending import Ending
 from skep.train.exchange import Exchange
@@ -24,7 +25,7 @@ from skep.train.outer import OuterState, fresh
 from skep.train.parts import Local
 from skep.train.ranks import Ranks
 from skep.train.replicas import SNAPSHOT_STEPS, Replicas
-from skep.train.report import line_of, rounds_of, stats_of
+from skep.train.report import line_of, local_of, rounds_of, seen_of, stats_of
 from skep.train.resume import Resume, folder_of
 from skep.train.settings import Settings, for_rail
 from skep.train.shards import shards_of
@@ -52,6 +53,7 @@ class Run:
         self._shards = shards = shards_of(model, ranks, chosen.sharded)
         self._alone, self._expected = chosen.alone, set(chosen.peers)
         self._stride = Stride(model.parameters(), optimizer, chosen)
+        self._clip = Clip(model.parameters(), ranks, chosen)
         chosen = self._stride.settings
         chosen = for_rail(chosen, shards.rail, ranks.broadcast_object(chosen.run))
         self._settings, self._flat = chosen, shards.own
@@ -124,6 +126,18 @@ class Run:
         for batch in self._samples.one_pass(loader) if shared else loader:  # type: ignore[arg-type]
             self._step_tokens += values_of(batch)
             yield batch
+
+    def clip_grad_norm_(self, max_norm: float) -> torch.Tensor:
+        """Clip the gradients of the model, in place, as they would be on the batches of all sites.
+
+        To be called on all ranks, where ``torch.nn.utils.clip_grad_norm_`` would be, with the
+        ``max_norm`` of data parallelism over all sites. Returns the norm of this site's gradient as
+        torch does (0-D; of sharded gradients a ``DTensor``; with ``sharded=True`` over the
+        parameters of all ranks). That is longer than the norm of the average of all, by up to the
+        root of their number, as it has the noise of one batch in it; what the average's is follows
+        from the steps before (formula: ``skep.train.clipping``). Alone it is torch's function.
+        """
+        return self._clip.clip(max_norm)
 
     def idle(self, seconds: float) -> None:
         """On all ranks, between steps: take part without training, for ``seconds``."""
@@ -266,7 +280,8 @@ class Run:
 
     def _turn(self, tokens: float, now: float, trained: bool) -> Word:
         """On all ranks: what they agree on, with new anchors applied."""
-        mine = Word(tokens=tokens, save=float(self._keeper.due(now)))
+        looked, norm = self._clip.told()
+        mine = Word(tokens=tokens, save=float(self._keeper.due(now)), **looked._asdict())
         if self._ranks.first:
             exchange, overlap = self._exchange, self._settings.overlap
             patience = exchange.patience_s if exchange is not None else 0.0
@@ -275,11 +290,14 @@ class Run:
                 round=float(rounds_of(self._states())),
                 sites=float(len(exchange.sites) + 1 if exchange is not None else 1),
                 times=exchange.times if exchange is not None else 1.0,
+                norm=norm,
                 elapsed=now - self._meter.began,
                 patience=patience if overlap else BLOCKED_S,  # a round is then applied whole
             )
         word = self._between.turn(mine, trained, now)
         self.elapsed, self._stride.times = word.elapsed, word.times
+        looked = Looked(word.product, word.square, word.before)
+        self._clip.learn(looked, word.norm, word.times)
         self._global_tokens = int(word.together + word.tokens)
         self.round, self.participants = int(word.round), int(word.sites)
         return word
@@ -327,7 +345,8 @@ class Run:
         if now - self._reported >= PROGRESS_S:
             self._reported = now
             rate = self._meter.rate_since_mark(now)
-            self._journal.step(self._line() | {"tokens_per_s": round(rate, 1)}, self._seen())
+            seen = seen_of(self._exchange, self._journal.tally)
+            self._journal.step(self._line() | {"tokens_per_s": round(rate, 1)}, seen)
 
     # -- finishing --------------------------------------------------------------------------
 
@@ -358,15 +377,7 @@ class Run:
         return self._replicas.states if self._replicas is not None else ()
 
     def _local(self, finishing: bool) -> Local:
-        return Local(
-            rate=self._meter.rate,
-            step_s=self._meter.step_s or 0.0,
-            steps=self._meter.steps,
-            tokens_per_step=self._meter.tokens_per_step or 0.0,
-            sent=self._between.traffic()[0],
-            finishing=finishing,
-            hungry=self._supply.hungry,
-        )
+        return local_of(self._meter, self._between.traffic()[0], finishing, self._supply.hungry)
 
     def _line(self) -> dict[str, Any]:
         line = line_of(self._meter, self._between.traffic()) | {
@@ -375,17 +386,6 @@ class Run:
         }
         together = {"participants": self.participants, "global_tokens": self._global_tokens}
         return line | together
-
-    def _seen(self) -> dict[str, Any]:
-        """For curves: what is not in each line of the progress file."""
-        exchange, tally = self._exchange, self._journal.tally
-        views = exchange.peer_rates() if exchange is not None else {}
-        return {
-            "gain": exchange.gain if exchange is not None else None,
-            "staleness_s": tally.staleness_s,
-            "participation": tally.participation(),
-            "peers_tokens_per_s": views,
-        }
 
     def _tell_rounds(self) -> None:
         self._journal.rounds(self._exchange.drain_rounds() if self._exchange is not None else ())

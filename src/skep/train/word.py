@@ -30,11 +30,15 @@ class Word(NamedTuple):
     linked: float = 0.0  # ranks whose connections have changed
     sent: float = 0.0
     received: float = 0.0
+    product: float = 0.0  # of the gradient that was clipped (``clipping.Looked``)
+    square: float = 0.0
+    before: float = 0.0
 
     together: float = 0.0  # tokens of all sites
     round: float = 0.0
     sites: float = 0.0
     times: float = 0.0  # tokens of all sites over those of this one
+    norm: float = 0.0  # of the gradient that was clipped
     elapsed: float = 0.0  # seconds
     patience: float = 0.0
     calls: float = 0.0
