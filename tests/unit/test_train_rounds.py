@@ -127,6 +127,38 @@ def test_a_damaged_anchor_is_fetched_anew():
     assert len(anchors) == 1
 
 
+@pytest.mark.parametrize("damage", [0.01, 0.02, 0.03, 0.04])
+def test_of_two_sites_the_damaged_one_mends_itself(damage):
+    """Whichever digest is larger."""
+    network = Network("a", "b")
+    network.run(3.0)
+    network.sites["b"].rounds.state.anchor[1] += damage
+    network.run(4.0)
+    network.settle()
+    assert len({tuple(s.rounds.state.anchor.tolist()) for s in network.sites.values()}) == 1
+    first, second = network.sites["a"].rounds.state.anchor[:2].tolist()
+    assert abs(first - second) < 0.8 * damage  # only what its progress was less by
+
+
+def test_of_two_histories_as_long_as_each_other_one_stays():
+    network = Network("a", "b")
+    network.run(3.0)
+    network.sever("a", "b")
+    network.run(1.0)
+    sites = list(network.sites.values())
+    while len({site.replica.pending for site in sites}) > 1:
+        min(sites, key=lambda site: site.replica.pending).step(network.now)
+    for site in sites:
+        site.absorb(network.now)
+    assert len({site.rounds.key[:3] for site in sites}) == 1
+    assert len(network.digests()) == 2
+    network.heal()
+    network.run(2.0)
+    network.settle()
+    assert len(network.digests()) == 1
+    assert network.state().tokens == sum(site.steps for site in sites)
+
+
 def test_the_final_round_is_common():
     network = Network("a", "b", "c")
     network.run(3.0)

@@ -55,6 +55,7 @@ class Key(NamedTuple):
     origin: str
     digest: str
     begun: int = 0  # 1 where any fragment of the model has had a round
+    sound: int = 1  # 0 where the leader of the last round told another digest: a bit has flipped
 
 
 def ahead(one: Key, other: Key) -> bool:

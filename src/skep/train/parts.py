@@ -300,5 +300,6 @@ def read_beat(message: Message, index: int) -> tuple[Key | None, Local]:
     )
     if found is None:
         return None, local
-    tokens, number, origin, digest, begun = found
-    return Key(int(tokens), int(number), str(origin), str(digest), int(bool(begun))), local
+    tokens, number, origin, digest, begun, sound = found
+    flags = (int(bool(begun)), int(bool(sound)))
+    return Key(int(tokens), int(number), str(origin), str(digest), *flags), local

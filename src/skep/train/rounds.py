@@ -164,6 +164,7 @@ class Rounds(Standing):
         wants = {} if part.want is None else {self.me.site: part.want}
         shelf = settle(self.state.shelf, wants, self.state.round + 1)
         new = outer_step(self.state, part.progress, PLAIN, part.tokens, merged)
+        self._announced = new.digest
         self._adopt(replace(new, shelf=shelf), now)
 
     # -- leading ----------------------------------------------------------------------------
@@ -274,7 +275,7 @@ class Rounds(Standing):
             state = replace(state, shelf=result.shelf)
         self._lead.abandon()
         self.views[site].key = self.key._replace(
-            tokens=state.tokens, round=state.round, digest=result.digest, begun=1
+            tokens=state.tokens, round=state.round, digest=result.digest, begun=1, sound=1
         )
         self._applied_round(result, state, now, 0.0)
         if state.digest != result.digest:

@@ -28,12 +28,14 @@ class Standing:
 
     @property
     def key(self) -> Key:
-        return self.state.key._replace(begun=int(self.begun or self.state.round > 0))
+        sound = self._announced in ("", self.state.digest)
+        begun = self.begun or self.state.round > 0
+        return self.state.key._replace(begun=int(begun), sound=int(sound))
 
     @property
     def told_as(self) -> str:
         """Changes with whatever a peer must be told again."""
-        return f"{self.state.digest}/{self.state.origin}/{self.key.begun}"
+        return f"{self.state.digest}/{self.state.origin}/{self.key.begun}/{self.key.sound}"
 
     def addresses(self) -> dict[str, str]:
         """Where the connected peers may be dialled."""
@@ -48,17 +50,19 @@ class Standing:
     def _beyond(self, key: Key) -> bool:
         """Whether this site must adopt the state with ``key``.
 
-        Where two differ in nothing but their digest a bit has flipped somewhere: the fewer mend
-        themselves, and if they are as many, those that differ from the leader of the round.
+        Where two differ in nothing but their digest, either a bit has flipped somewhere: the fewer
+        mend themselves, and if they are as many, those that differ from the leader of the round.
+        Or they are of two histories, each as its leader told: then the larger digest stays.
         """
         own = self.key
         if key[:3] != own[:3] or key.begun != own.begun:
             return ahead(key, own)
         known = [view.key.digest for view in self.views.values() if view.key is not None]
         mine, theirs = known.count(own.digest) + 1, known.count(key.digest)
-        return own.digest != key.digest and (
-            theirs > mine or (theirs == mine and key.digest == self._announced)
-        )
+        if own.digest == key.digest or theirs != mine:
+            return own.digest != key.digest and theirs > mine
+        histories = own.sound and key.sound and key.digest > own.digest
+        return key.digest == self._announced or bool(histories)
 
     def level(self) -> bool:
         """Whether all connected peers are known to hold the same state as this site."""
