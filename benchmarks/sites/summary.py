@@ -1,14 +1,16 @@
 """Figures of benchmarks/train.py from its records (``beside``), means over seeds. Pure.
 
-Time to a fixed loss is steps to that loss times seconds of a step. Steps are read from the held-out
-loss, averaged over sites and seeds, by a power law through the second half of the looks: single
-looks are chance. Seconds of a step are those at 1 Mbit/s, waiting included.
+Time to a fixed loss is steps to that loss times the time of a step. Steps are read from the
+held-out loss, averaged over sites and seeds, by a power law through the second half of the looks:
+single looks are chance. The time of a step is that at 1 Mbit/s, waiting included, in steps of the
+chip: 4 Mbit/s and a chip of 0.1 s are as hard as 1 Mbit/s and one of 0.4 s, and let long runs fit.
 
 ``time_to_loss_1mbit`` is the time at 1 Mbit/s over that of the same system with the same settings
 and free communication (links that are not shaped); both have their own curve, and the loss is the
 larger one of the two at the end. ``time_to_loss_vs_PEER`` is the peer's time over that of skep with
 all chosen; the loss is the largest one of all at the end. A peer's steps are those that it needs
 with free communication: at 1 Mbit/s it learns at best as much from a step.
+Both are of the runs with most steps that there are.
 """
 
 from __future__ import annotations
@@ -20,8 +22,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 CASE = ("size", "system", "mbit", "rtt_ms", "steps", "chip_s", "sites", "seed")
-BASE = "4x128"  # the size whose figures have no size in their names
-SLOW = 1.0
+BASE, CHIP_S = "4x128", 0.4  # the size and chip whose figures have neither in their names
 CHOSEN, FIXED = "skep chosen", "skep int4"
 PARALLEL = "ddp fp16"
 PEERS = {"ddp": PARALLEL, "torchft": "torchft long", "hivemind": "hivemind"}
@@ -79,7 +80,8 @@ def figures(records: Sequence[Record]) -> dict[str, float]:
     """All flat figures that the records give."""
     two = [record for record in records if record["sites"] == 2]
     base = [record for record in two if record["size"] == BASE and not record["rtt_ms"]]
-    return shares(two) | peers_times(base) | own_times(base) | gaps(records)
+    usual = [r for r in two if r["size"] != BASE or r["chip_s"] == CHIP_S]
+    return shares(usual) | peers_times(base) | own_times(base) | gaps(records)
 
 
 def rows(records: Iterable[Record]) -> dict[tuple[Any, ...], list[Record]]:
@@ -156,72 +158,77 @@ def last(points: Sequence[tuple[float, float]]) -> float | None:
     return None if found is None else math.exp(found[0] + found[1] * math.log(points[-1][0]))
 
 
-def step_s(records: Iterable[Record]) -> float:
-    """Seconds of a step, waiting included, without those that this machine was too slow."""
-    sites = [site for record in records for site in record["found"]]
-    return float(
-        statistics.mean((site["wall_s"] - site["contention_s"]) / site["steps"] for site in sites)
-    )
+def step_chips(records: Iterable[Record]) -> float:
+    """The time of a step in steps of the chip, waiting included, without the time that this
+    machine was too slow."""
+    found = [
+        (site["wall_s"] - site["contention_s"]) / site["steps"] / record["chip_s"]
+        for record in records
+        for site in record["found"]
+    ]
+    return float(statistics.mean(found))
+
+
+Runs = Mapping[tuple[str, bool], Mapping[tuple[int, float], list[Record]]]
+
+
+def runs(records: Iterable[Record]) -> Runs:
+    """By system and whether at 1 Mbit/s (or as hard a link) or with free communication; then by
+    steps and chip."""
+    found: dict[tuple[str, bool], dict[tuple[int, float], list[Record]]] = {}
+    for record in records:
+        slow = math.isclose(record["mbit"] * record["chip_s"], CHIP_S)
+        if record["found"] and (slow or not record["mbit"]):
+            some = found.setdefault((record["system"], slow), {})
+            some.setdefault((record["steps"], record["chip_s"]), []).append(record)
+    return found
 
 
 def own_times(records: Sequence[Record]) -> dict[str, float]:
     """Time to a loss at 1 Mbit/s over that with free communication: of skep with rounds of a fixed
     length (the same settings on both links), and with all chosen (other settings on each)."""
     found: dict[str, float] = {}
-    for key, system in (("", FIXED), ("_chosen", CHOSEN)):
-        steps = most_steps(records, [(system, SLOW), (system, 0.0)])
-        slow, free = (of(records, system, mbit, steps) for mbit in (SLOW, 0.0))
-        curves = [curve(slow), curve(free)]
-        ends = [last(points) for points in curves]
-        loss = max((end for end in ends if end is not None), default=None)
-        if loss is None or None in ends:
-            continue
-        there, here = (steps_to(loss, points) for points in curves)
-        if there is not None and here is not None:
-            found[f"time_to_loss_1mbit{key}"] = there * step_s(slow) / (here * step_s(free))
-            found[f"time_to_loss_1mbit{key}_target"] = loss
+    made = runs(records)
+    for system in (FIXED, CHOSEN):
+        slow, free = made.get((system, True), {}), made.get((system, False), {})
+        for key in sorted(slow.keys() & free.keys()):
+            curves = [curve(slow[key]), curve(free[key])]
+            ends = [last(points) for points in curves]
+            loss = max((end for end in ends if end is not None), default=0.0)
+            there, here = (steps_to(loss, points) for points in curves)
+            if None in ends or there is None or here is None:
+                continue
+            times = there * step_chips(slow[key]) / (here * step_chips(free[key]))
+            name = system.replace(" ", "_")
+            found[f"time_to_loss_1mbit_{name}_{key[0]}_steps"] = times
+            headline = "time_to_loss_1mbit" + ("" if system == FIXED else "_chosen")
+            found |= {headline: times, f"{headline}_target": loss}
     return found
 
 
 def peers_times(records: Sequence[Record]) -> dict[str, float]:
     """``time_to_loss_vs_PEER``."""
-    seen = [(system, 0.0) for system in PEERS.values() if of(records, system, 0.0)]
-    steps = most_steps(records, [(CHOSEN, SLOW), *seen])
-    curves = {CHOSEN: curve(of(records, CHOSEN, SLOW, steps))}
-    curves |= {system: curve(of(records, system, 0.0, steps)) for system, _ in seen}
-    ends = [last(points) for points in curves.values()]
-    loss = max((end for end in ends if end is not None), default=None)
-    if not seen or loss is None or None in ends:
+    made = runs(records)
+    there = {CHOSEN: made.get((CHOSEN, True), {})}
+    there |= {s: made[s, False] for s in PEERS.values() if (s, False) in made}
+    common = set.intersection(*(set(some) for some in there.values()))
+    if len(there) < 2 or not common:
         return {}
-    found = {"time_to_loss_target": loss}
+    curves = {system: curve(some[max(common)]) for system, some in there.items()}
+    ends = [last(points) for points in curves.values()]
+    if None in ends:
+        return {}
+    loss = max(end for end in ends if end is not None)
     times = {}
     for system, points in curves.items():
-        slow, count = of(records, system, SLOW), steps_to(loss, points)
+        slow, count = made.get((system, True), {}), steps_to(loss, points)
         if slow and count is not None:
-            times[system] = count * step_s(slow)
+            times[system] = count * step_chips(slow[max(slow)])
+    found = {"time_to_loss_target": loss}
     for key, system in PEERS.items():
         if CHOSEN in times and system in times:
             found[f"time_to_loss_vs_{key}"] = times[system] / times[CHOSEN]
     return found
-
-
-def of(
-    records: Iterable[Record], system: str, mbit: float, steps: int | None = None
-) -> list[Record]:
-    """What a system found on such a link; of most steps, unless ``steps`` says of how many."""
-    some = [r for r in records if r["system"] == system and r["mbit"] == mbit and r["found"]]
-    if steps is None:
-        steps = max((record["steps"] for record in some), default=0)
-    return [record for record in some if record["steps"] == steps]
-
-
-def most_steps(records: Sequence[Record], both: Iterable[tuple[str, float]]) -> int:
-    """The most steps that have been made by each (system, Mbit/s); 0 where there are none."""
-    made = [
-        {r["steps"] for r in records if (r["system"], r["mbit"]) == one and r["found"]}
-        for one in both
-    ]
-    return max(set.intersection(*made), default=0)
 
 
 # --- loss at equal tokens ---
@@ -233,10 +240,11 @@ def gaps(records: Sequence[Record], sites: int = 4) -> dict[str, float]:
     some = [r for r in records if r["size"] == BASE and not r["mbit"] and not r["rtt_ms"]]
     tried = [r for r in some if r["sites"] == sites or r["system"] == "alone"]
     steps = max((r["steps"] for r in tried if r["system"] == PARALLEL), default=0)
-    parallel = means(of(tried, PARALLEL, 0.0, steps), "heldout") if steps else []
+    tried = [r for r in tried if r["steps"] == steps]
+    parallel = means((r for r in tried if r["system"] == PARALLEL), "heldout")
     found: dict[str, float] = {}
     for system in sorted({record["system"] for record in tried}) if parallel else []:
-        losses = means(of(tried, system, 0.0, steps), "heldout")
+        losses = means((r for r in tried if r["system"] == system), "heldout")
         key = system.replace(" ", "_")
         if losses:
             found[f"loss_{sites}_sites_{key}"] = statistics.mean(losses)

@@ -84,6 +84,21 @@ def test_time_to_a_loss_counts_steps_and_waiting(bench: Namespace) -> None:
     assert "time_to_loss_1mbit_chosen" not in found
 
 
+def test_a_faster_chip_on_a_faster_link_is_as_hard(bench: Namespace) -> None:
+    """The longer run counts; the shorter one has a name with its steps."""
+    records = [
+        record("skep int4", 1.0, steps=50, curve=law(9.0, slower=1.5)[:5]),
+        record("skep int4", 0.0, steps=50, curve=law(9.0)[:5]),
+        record("skep int4", 4.0, chip_s=0.1, step_s=0.11, curve=law(9.0)),
+        record("skep int4", 0.0, chip_s=0.1, curve=law(9.0)),
+        record("skep int4", 1.0, chip_s=0.1, curve=law(9.0, slower=9.0)),  # four times as hard
+    ]
+    found = bench.summary.figures(records)
+    assert found["time_to_loss_1mbit"] == pytest.approx(1.1)
+    assert found["time_to_loss_1mbit_skep_int4_50_steps"] == pytest.approx(1.5)
+    assert found["ideal_share_1mbit"] == pytest.approx(1.0)
+
+
 def test_chance_of_single_looks_is_averaged_out(bench: Namespace) -> None:
     """Seeds that are off by as much in both directions come to the law between them."""
     points = law(9.0)
