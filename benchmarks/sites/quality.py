@@ -147,8 +147,8 @@ def unequal(steps: int, seeds: list[int], batch: int = BATCH) -> dict[str, float
     torch.set_num_threads(1)
     ideal = steps * batch * CONTEXT * sum(UNEQUAL)
     jobs = [Job(steps, seed, batch) for seed in seeds]
-    all_four = [job.skep("int4", UNEQUAL) for job in jobs]
-    strong = [job.skep("int4", UNEQUAL[:2]) for job in jobs]
+    all_four = [job.skep("int4+own", UNEQUAL) for job in jobs]
+    strong = [job.skep("int4+own", UNEQUAL[:2]) for job in jobs]
     return {
         "unequal_token_share": statistics.mean(one["tokens"] for one in all_four) / ideal,
         "unequal_loss": statistics.mean(one["heldout"] for one in all_four),
