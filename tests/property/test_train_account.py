@@ -1,6 +1,7 @@
 """Links without a way around, sites that die and return: the account of tokens stays exact."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.train.outer import outer_step
-from tests.train_network import Network
+from tests.train_network import PLAIN_OPTIONS, Network
 
 SITES = "abcde"
 
@@ -71,29 +72,29 @@ def others_know(network, name):
     return any(float(site.anchors().max()) < 490.0 for site in rest)
 
 
-def change(network, account, verb, pair):
+def change(network, account, verb, pair, names=SITES):
     """``kill`` brings back who is dead, with parameters that nobody must average."""
     one = pair[0]
     if verb in ("sever", "mend"):
         getattr(network, verb)(*pair)
     elif one not in network.sites:
         again = account.attempts[one] = account.attempts.get(one, 1) + 1
-        account.watch(network.add(one, SITES.index(one), again, start=500.0))
+        account.watch(network.add(one, names.index(one), again, start=500.0))
     elif others_know(network, one):
         network.kill(one)
 
 
-def lived(size, count, changes):
+def lived(size, count, changes, names=SITES, options=PLAIN_OPTIONS):
     """A network after these changes, healed and settled, and the account of it."""
     account = Account()
     with account.kept():
-        network = Network(*SITES[:size], count=count)
+        network = Network(*names[:size], count=count, options=options)
         for site in network.sites.values():
             account.watch(site)
         network.run(3.0)
         for verb, pair, pause in changes:
-            if set(pair) <= set(SITES[:size]):
-                change(network, account, verb, pair)
+            if set(pair) <= set(names[:size]):
+                change(network, account, verb, pair, names)
                 network.run(pause)
         network.heal()
         network.run(4.0)
@@ -122,6 +123,19 @@ CHANGES = st.lists(st.tuples(VERBS, PAIRS, PAUSES), max_size=10)
 @settings(max_examples=20)
 def test_whatever_is_cut_and_killed_the_account_is_exact(size, count, changes):
     assert_exact(*lived(size, count, changes))
+
+
+MANY = "abcdefghi"
+PAIR_OF_MANY = st.tuples(st.sampled_from(MANY), st.sampled_from(MANY)).filter(
+    lambda p: p[0] != p[1]
+)
+
+
+@given(st.integers(5, 9), st.integers(1, 2), st.lists(st.tuples(VERBS, PAIR_OF_MANY, PAUSES)))
+@settings(max_examples=20)
+def test_with_two_levels_the_account_is_exact_as_well(size, count, changes):
+    options = replace(PLAIN_OPTIONS, one_level=3)
+    assert_exact(*lived(size, count, changes[:10], MANY, options))
 
 
 def test_contributions_that_overlap_are_not_counted_twice():

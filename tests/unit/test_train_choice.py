@@ -95,3 +95,10 @@ def test_only_what_is_news_is_told():
 
 def test_the_bits_of_each_codec_are_known():
     assert set(BITS) == set(CODECS)
+
+
+def test_with_two_levels_many_sites_are_exchanged_with_more_often():
+    known = Known(10**8, fragments=8, sites=64, step_s=0.5, rate=1e8)
+    one = replace(known, one_level=64)
+    assert needed_s(known, "int4") < 0.25 * needed_s(one, "int4")
+    assert busy_s(known, "int4") == busy_s(one, "int4")  # of an average link

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skep.train.gauge import ENOUGH, Gauge, moments
+from skep.train.gauge import ENOUGH, Gauge, moments, together
 from skep.train.parts import Part
 
 
@@ -48,5 +48,5 @@ def test_it_warns():
 def test_it_says_nothing_before_it_knows():
     assert gauged([100, 100], 10.0, rounds=ENOUGH - 1).said() == ""
     chance = torch.Generator().manual_seed(1)
-    assert moments(contributions([100], 1.0, chance)) is None
-    assert moments(contributions([100, 0], 1.0, chance)) is None
+    assert together([moments(contributions([100], 1.0, chance))]) is None
+    assert together([moments(contributions([100, 0], 1.0, chance))]) is None

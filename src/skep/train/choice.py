@@ -4,7 +4,8 @@ Pure. The shortest interval has the best loss at equal tokens, so the shortest i
 slowest link keeps up with; where that is long, a coarser codec makes it short again. Two rules:
 
 * one exchange of the whole model costs each site ``2 (n - 1) / n`` payloads each way, as all
-  sites lead in turn: its parts to the others' fragments, and the results of its own;
+  sites lead in turn: its parts to the others' fragments, and the results of its own. Where there
+  are fewer fragments than sites the leaders' links carry more, with two levels (``groups``) less;
 * the delay, from the call to the application everywhere, is half of the interval at most: with
   more of it averaging was hardly better than training alone (decision 0007).
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from skep.train.codec import last_codec
+from skep.train.groups import ABOVE, payloads
 
 AUTO = "auto"
 DELAY_SHARE = 0.5
@@ -48,6 +50,7 @@ class Known:
     interval_s: float | None = None  # set by the user
     codec: str = AUTO
     bounds: Bounds = field(default_factory=Bounds)
+    one_level: int = ABOVE  # sites, above which there are two levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def exchange_s(known: Known, codec: str) -> float:
     """Seconds from the call of a round of all fragments until all sites have the results."""
     # of few fragments some sites lead none, others more than their share
     turns = -(-known.fragments // known.sites) * known.sites / known.fragments
-    return busy_s(known, codec) * turns
+    one, least = max(known.sites - 1, 1), payloads(known.sites, known.one_level)
+    return busy_s(known, codec) * max(turns * least / one, 1.0)
 
 
 def choose(known: Known, before: Chosen | None = None) -> Chosen:

@@ -217,7 +217,7 @@ class Fragments:
             self._tell_gain(now)
         for rounds in self.rounds:
             rounds.wave = self.rounds[0].called_last if rounds.index else self.nudged
-            rounds.receiving = self.receiving
+            rounds.receiving, rounds.rates = self.receiving, self.rates
             rounds.tick(now)
         self._collect(now)
 
@@ -247,6 +247,7 @@ class Fragments:
             interval_s=interval,
             codec=options.codec,
             bounds=options.bounds,
+            one_level=options.one_level,
         )
         self._chosen_at, self.chosen = now, choose(known, self.chosen)
         self._lengthen()

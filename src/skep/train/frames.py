@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import Any
 
 MAGIC = b"skep"
-VERSION = 6
+VERSION = 7
 HEAD = struct.Struct("!4sBBHII")
 CHUNK = 1 << 15
 PLACE = struct.Struct("!Q")
@@ -53,6 +53,7 @@ class Kind(IntEnum):
     GOT = 17
     RAILS = 18
     VIA = 19
+    BUNDLE = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ with large batches) to ``T / t``. Pure. What delay and rounding cost is not in i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,11 +41,11 @@ class Moments(NamedTuple):
     largest: float  # max t_i
 
 
-def moments(parts: Mapping[str, Part]) -> Moments | None:
-    """None where fewer than two sites with tokens contribute: nothing can be in common."""
+def moments(parts: Mapping[str, Part]) -> Moments:
+    """Of one contribution alone nothing is in common with others: no pairs."""
     useful = [part for _, part in sorted(parts.items()) if part.tokens > 0]
-    if len(useful) < 2:
-        return None
+    if not useful:
+        return Moments(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     whole = useful[0].progress.clone()
     for part in useful[1:]:
         whole += part.progress
@@ -54,6 +54,18 @@ def moments(parts: Mapping[str, Part]) -> Moments | None:
     total, squares = sum(tokens), sum(t * t for t in tokens)
     cross = (float(whole.square().sum()) - own) / 2
     return Moments(cross, own, (total**2 - squares) / 2, squares, total, max(tokens))
+
+
+def together(groups: Iterable[Sequence[float]]) -> Moments | None:
+    """Moments of several groups as those of one round; None where no two can be compared.
+
+    The pairs are those inside the groups: what any two sites have in common is the signal.
+    """
+    found = [Moments(*one) for one in groups if one]
+    if not any(one.pairs for one in found):
+        return None
+    sums = Moments(*(sum(values) for values in zip(*found, strict=True)))
+    return sums._replace(largest=max(one.largest for one in found))
 
 
 @dataclass(slots=True)

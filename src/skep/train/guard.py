@@ -34,7 +34,7 @@ class Guard:
         for site, part in parts.items():
             limit = None if not usual else TIMES * usual * max(1.0, part.tokens / (tokens or 1.0))
             if limit is not None and sizes[site] > limit:
-                found[site] = f"{sizes[site]:.3g} where {usual:.3g} is usual"
+                found[site] = _told(sizes[site], usual)
         if 2 * len(found) > len(parts) > 1:
             found = {}  # most are: it is what is usual that has changed
         for site, part in parts.items():
@@ -42,6 +42,19 @@ class Guard:
                 self.size = smooth(self.size, sizes[site])
                 self.tokens = smooth(self.tokens, float(part.tokens))
         return found
+
+    def beyond(self, whole: Part) -> str:
+        """Why the average of several contributions must not be merged; "" where it may.
+
+        Nothing is learned from it: averages are smaller than what one site brings.
+        """
+        many = whole.tokens / (max(whole.sites, 1) * (self.tokens or 1.0))
+        limit = TIMES * (self.size or float("inf")) * max(1.0, many)
+        return _told(_size(whole), self.size) if _size(whole) > limit else ""
+
+
+def _told(size: float, usual: float | None) -> str:
+    return f"{size:.3g} where {usual or 0.0:.3g} is usual"
 
 
 def _size(part: Part) -> float:

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from skep.train.bundle import Bundle
 from skep.train.choice import AUTO, DELAY_SHARE, Bounds, Chosen, Known, choose
 from skep.train.codec import EXACT, codec, kept, last_codec
-from skep.train.gauge import moments
-from skep.train.guard import Guard
+from skep.train.gather import Gathering
+from skep.train.gauge import moments, together
+from skep.train.groups import ABOVE
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, sum_of
-from skep.train.parts import Part, Result, fits
+from skep.train.parts import Part, Result
 from skep.train.schedule import may_close, patience, smooth
-from skep.train.shelf import Shelf, allowed, settle
+from skep.train.shelf import settle
 from skep.train.weights import shares
 
-ASK_AGAIN = 4.0  # limits after which a site that has not answered is called again
 HUNGRY_S = 0.5  # between rounds while a site waits for samples
+WEAK_S = 60.0  # for which one that has brought nothing in time is no gateway, if there are others
 LONG_AGO = 5.0  # a contribution older than so many intervals makes its round a plain average
 
 
@@ -38,25 +40,22 @@ class Options:
     grace: float | None = None  # seconds a round waits for everyone
     lengthened: bool = False  # local steps are (``stride``), so no momentum unless set
     bounds: Bounds = field(default_factory=Bounds)
+    one_level: int = ABOVE  # sites, above which there are two levels
 
 
 @dataclass(slots=True)
-class Lead:
+class Lead(Gathering):
     """Open round and measurements of the leader."""
 
-    options: Options
-    called: float | None = None  # when the open round was called; None: none is open
-    final: bool = False
-    expected: set[str] = field(default_factory=set)
-    parts: dict[str, Part] = field(default_factory=dict)
-    awaited: dict[str, float] = field(default_factory=dict)  # called when, not answered yet
     since: float = 0.0  # when the last round was called
     since_steps: float = 0.0  # local steps of this site at that time
     closed: float = 0.0
+    through: dict[str, str] = field(default_factory=dict)  # by site, the gateway that asks it
+    bundles: dict[str, Bundle] = field(default_factory=dict)  # by gateway
+    weak: dict[str, float] = field(default_factory=dict)  # who brought none in time, until when
+    apart: dict[str, float] = field(default_factory=dict)  # whom a gateway did not reach, the same
     undelivered: set[str] = field(default_factory=set)
-    arrival_s: float | None = None
     exchange_s: float | None = None
-    guard: Guard = field(default_factory=Guard)
     owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
     chosen: Chosen = field(default_factory=lambda: choose(Known(0)))
     outer: Outer = PLAIN  # as chosen
@@ -93,39 +92,60 @@ class Lead:
 
     def open(self, now: float, steps: int, sites: set[str], final: bool) -> set[str]:
         """Open a round; those of ``sites`` that must be called (the others still owe a part)."""
-        self.called = self.since = now
-        self.since_steps = steps
-        self.final = final
-        self.expected = set(sites)
-        limit = ASK_AGAIN * patience(self.arrival_s, self.options.grace)
-        owing = {site for site, asked in self.awaited.items() if now - asked < limit}
-        calls = sites if final else sites - owing - set(self.parts)
-        self.awaited.update(dict.fromkeys(calls, now))
-        return calls
+        self.since, self.since_steps = now, steps
+        return self.ask(now, sites, final)
 
-    def take(self, site: str, part: Part, now: float) -> None:
-        """A contribution has arrived: the newest of a site contains its older ones."""
-        self.parts[site] = part
-        asked = self.awaited.pop(site, None)
-        if asked is not None:
-            self.arrival_s = smooth(self.arrival_s, now - asked)
+    def ask_through(self, gateway: str, group: list[str]) -> None:
+        """``gateway`` is called for itself and for these."""
+        self.through.update(dict.fromkeys([gateway, *group], gateway))
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds that the open round waits for everyone."""
+        if self.options.grace is None and self.arrival_s is not None:
+            return min(self.patience_s, max(DELAY_SHARE * self.chosen.interval_s, 0.5))
+        return self.patience_s
+
+    def bring(self, gateway: str, bundle: Bundle, state: OuterState, now: float) -> str:
+        """A gateway brings what its group has; why that is not used, "" where it is or is late."""
+        self.answered(gateway, now)
+        if self.called is None or bundle.base != state.digest:
+            return ""
+        group = {site for site, through in self.through.items() if through == gateway}
+        trouble = bundle.trouble(state, group) or self.guard.beyond(bundle.whole)
+        for site in group if trouble else {*bundle.entries, *bundle.refused, *bundle.lost} & group:
+            self.awaited.pop(site, None)
+            if trouble or site not in bundle.entries:
+                self.expected.discard(site)
+        if not trouble:
+            self.bundles[gateway] = bundle
+            self.weak.pop(gateway, None)
+            self.apart.update(dict.fromkeys(bundle.lost, now + WEAK_S))
+        return trouble
 
     def forget(self, site: str) -> None:
-        """A site has left: do not wait for it. What it sent still counts."""
-        self.expected.discard(site)
-        self.awaited.pop(site, None)
+        """A site has left: do not wait for it, nor for those that it was to ask. What it sent
+        still counts."""
+        gone = [s for s, gateway in self.through.items() if gateway == site]
+        for member in [site, *(gone if site not in self.bundles else [])]:
+            self.excuse(member)
         self.undelivered.discard(site)
 
     def rejoined(self, site: str, run: str) -> None:
         """A site is connected anew; what an older run of it sent does not count any more."""
         self.forget(site)
-        if site in self.parts and self.parts[site].run != run:
-            del self.parts[site]
+        self.outdated(site, run)
+        for gateway, bundle in list(self.bundles.items()):
+            if site in bundle.entries and bundle.entries[site].run != run:
+                self.expected -= bundle.entries.keys()
+                del self.bundles[gateway]
 
     def abandon(self) -> None:
         """Someone else leads."""
         self.called = None
         self.parts.clear()
+        self.bundles.clear()
+        self.through.clear()
         self.awaited.clear()
         self.undelivered.clear()
 
@@ -134,31 +154,49 @@ class Lead:
         if self.called is None:
             return False
         missing = self.expected & set(self.awaited)
-        arrived = {site for site in self.parts if site not in missing}
-        limit = patience(self.arrival_s, self.options.grace)
-        if self.options.grace is None and self.arrival_s is not None:
-            limit = min(limit, max(DELAY_SHARE * self.chosen.interval_s, 0.5))
-        return may_close(now - self.called, limit, rates, arrived, self.expected)
+        brought = {site for bundle in self.bundles.values() for site in bundle.entries}
+        arrived = (set(self.parts) | brought) - missing
+        return may_close(now - self.called, self.limit_s, rates, arrived, self.expected)
 
     def close(
         self, state: OuterState, now: float, members: Sequence[str]
     ) -> tuple[OuterState, Result] | None:
         """Average what came, take the outer step; None when nothing usable came."""
-        parts = {site: part for site, part in self.parts.items() if fits(part, site, state)}
-        self.called, self.closed, self.parts = None, now, {}
-        refused = self.guard.absurd(parts) | _not_theirs(parts, state.shelf)
-        parts = {site: part for site, part in parts.items() if site not in refused}
+        parts, bundles = self._end(now)
+        entries = {s: part for one in bundles.values() for s, part in one.entries.items()}
+        # what is in an average cannot be taken out of it again
+        alone = {site: part for site, part in parts.items() if site not in entries}
+        good, refused = self.sifted(alone, state)
+        parts = good | entries
+        refused |= {site: why for one in bundles.values() for site, why in one.refused.items()}
         if not parts:
             return None
-        outer = self._outer(parts)
-        share = shares(parts)
-        average = sum_of({site: part.progress * share[site] for site, part in parts.items()})
-        new, result = self._apply(state, average, parts, outer, members)
-        common = () if self.codec == "sparse" else moments(parts) or ()
+        weighed = {("", site): part for site, part in good.items()}
+        weighed |= {("through", site): bundle.whole for site, bundle in bundles.items()}
+        share = shares(weighed)
+        average = sum_of({name: part.progress * share[name] for name, part in weighed.items()})
+        new, result = self._apply(state, average, parts, self._outer(parts), members)
+        groups = [bundle.moments for bundle in bundles.values()]
+        common = None if self.codec == "sparse" else together([moments(good), *groups])
         wants = {site: part.want for site, part in parts.items() if part.want is not None}
         shelf = settle(state.shelf, wants, new.round)
         new = replace(new, shelf=shelf)
-        return new, replace(result, refused=refused, moments=tuple(common), shelf=shelf)
+        return new, replace(result, refused=refused, moments=tuple(common or ()), shelf=shelf)
+
+    def _end(self, now: float) -> tuple[dict[str, Part], dict[str, Bundle]]:
+        """The round is over: what came. Who was asked through a gateway that has brought nothing is
+        called anew in the next."""
+        parts, bundles, self.parts, self.bundles = self.parts, self.bundles, {}, {}
+        self.called, self.closed = None, now
+        for site, gateway in self.through.items():
+            if gateway not in bundles:
+                self.weak[gateway] = now + WEAK_S
+            if site != gateway:
+                self.awaited.pop(site, None)
+        self.through = {}
+        self.weak = {site: until for site, until in self.weak.items() if until > now}
+        self.apart = {site: until for site, until in self.apart.items() if until > now}
+        return parts, bundles
 
     def _apply(
         self,
@@ -195,10 +233,3 @@ class Lead:
             self.undelivered.discard(site)
             if not self.undelivered:
                 self.exchange_s = smooth(self.exchange_s, now - self.since)
-
-
-def _not_theirs(parts: Mapping[str, Part], shelf: Shelf | None) -> dict[str, str]:
-    """Sites that trained on samples that meanwhile were given to others, after a long absence."""
-    told = "its samples were given to others meanwhile"
-    asked = ((site, part.want) for site, part in parts.items())
-    return {site: told for site, want in asked if want and not allowed(shelf, site, want)}

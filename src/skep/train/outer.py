@@ -15,11 +15,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
 from skep.train.shelf import Shelf
+
+Name = TypeVar("Name", str, tuple[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,8 @@ def outer_step(
     )
 
 
-def sum_of(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The sum in the order of the site names."""
+def sum_of(vectors: Mapping[Name, torch.Tensor]) -> torch.Tensor:
+    """The sum in the order of the names."""
     names = sorted(vectors)
     result = vectors[names[0]].clone()
     for name in names[1:]:

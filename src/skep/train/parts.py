@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -19,10 +19,36 @@ from skep.train.shelf import Shelf, Want, ranges_from, shelf_from
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A leader asks for contributions on top of the anchor with digest ``base``."""
+    """A leader asks for contributions on top of the anchor with digest ``base``.
+
+    ``group``: sites for which the one that is called is the gateway, to be called by it; ``within``
+    so many seconds the leader waits for them. ``by``: the leader, where a gateway passes it on.
+    """
 
     base: str
     final: bool = False
+    group: tuple[str, ...] = ()
+    within: float = 0.0
+    by: str = ""
+
+    def to_message(self) -> Message:
+        return Message(Kind.CALL, asdict(self) | {"group": list(self.group)})
+
+
+def call_from(message: Message) -> Call:
+    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not a call."""
+    f = message.fields
+    within = float(f["within"])
+    if not 0 <= within < 1e9:
+        raise ValueError(f"a call within {within} s")
+    return Call(str(f["base"]), bool(f["final"]), sites_from(f["group"]), within, str(f["by"]))
+
+
+def sites_from(names: Any) -> tuple[str, ...]:
+    """Names of sites. Raises ``TypeError`` when these are none."""
+    if not isinstance(names, list):
+        raise TypeError(f"sites {names!r}")
+    return tuple(str(name) for name in names)
 
 
 @dataclass(slots=True)
@@ -49,6 +75,7 @@ class Part:
     arrived: torch.Tensor | None = None
     final: bool = False  # for the last round; not sent
     codec: str = EXACT
+    sites: int = 1  # that stand behind it: an average of several counts as one (``bundle``)
 
     def to_message(self, name: str) -> Message:
         """Encodes, and keeps what the other side will decode in ``arrived``."""
@@ -64,7 +91,7 @@ class Part:
             "seconds": self.seconds,
             "beside": self.beside,
             "missed": self.missed,
-            "samples": _samples(self.want),
+            "samples": samples_of(self.want),
             "codec": name,
         }
         return Message(Kind.PART, fields, payload)
@@ -79,15 +106,22 @@ def part_from(message: Message, length: int) -> Part:
     if min(tokens, beside, missed) < 0 or not 0 <= seconds < 1e9:
         raise ValueError(f"{tokens} tokens in {seconds} s, beside {beside} in {missed} rounds")
     numbers = (int(f["number"]), int(f["after"]))
-    run, want = str(f["run"]), None
-    if f["samples"] is not None:
-        used, ahead, total = f["samples"]
-        want = Want(run, ranges_from(used), int(ahead), int(total))
+    run = str(f["run"])
+    want = want_from(run, f["samples"])
     return Part(progress, run, *numbers, tokens, seconds, beside, missed, want)
 
 
-def _samples(want: Want | None) -> list[Any] | None:
+def samples_of(want: Want | None) -> list[Any] | None:
+    """For a message."""
     return None if want is None else [list(want.used), want.ahead, want.total]
+
+
+def want_from(run: str, told: Any) -> Want | None:
+    """Raises ``ValueError`` or ``TypeError`` when it is not what ``samples_of`` makes."""
+    if told is None:
+        return None
+    used, ahead, total = told
+    return Want(run, ranges_from(used), int(ahead), int(total))
 
 
 def fits(part: Part, site: str, state: OuterState) -> bool:
@@ -144,6 +178,7 @@ class Result:
             "refused": dict(self.refused),
             "moments": list(self.moments),
             "shelf": self.shelf.fields() if self.shelf is not None else None,
+            "group": [],  # whom it is to be passed on to
         }
         return Message(Kind.RESULT, fields, self.payload)
 
@@ -162,12 +197,13 @@ def result_from(message: Message) -> Result:
         payload=message.payload,
         members=tuple(str(seat) for seat in f["members"]),
         refused={str(site): str(why) for site, why in dict(f["refused"]).items()},
-        moments=_moments(f["moments"]),
+        moments=moments_from(f["moments"]),
         shelf=shelf_from(f["shelf"]),
     )
 
 
-def _moments(values: list[Any]) -> tuple[float, ...]:
+def moments_from(values: list[Any]) -> tuple[float, ...]:
+    """Raises ``ValueError`` or ``TypeError`` when these are no moments of a round."""
     found = tuple(float(value) for value in values)
     if found and (len(found) != len(Moments._fields) or not all(map(isfinite, found))):
         raise ValueError(f"moments {found}")

@@ -7,14 +7,15 @@ in which position the site is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
+from skep.train.bundle import bundle_from
 from skep.train.choice import Chosen
 from skep.train.codec import codec, last_codec
 from skep.train.frames import Kind, Message
 from skep.train.gauge import Moments
-from skep.train.lead import HUNGRY_S, Lead, Options
+from skep.train.lead import HUNGRY_S, Options
 from skep.train.member import Member
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step
 from skep.train.parts import (
@@ -23,6 +24,7 @@ from skep.train.parts import (
     Part,
     Result,
     View,
+    call_from,
     newer,
     part_from,
     read_beat,
@@ -30,15 +32,15 @@ from skep.train.parts import (
     state_from,
     state_message,
 )
+from skep.train.passing import Passing
 from skep.train.shelf import settle
-from skep.train.standing import Standing
 
 STEADY_S = 0.3  # a site leads only after it has been the first in order for so long
 BEHIND_S = 1.5  # a peer that is ahead for so long: its result is not on its way, fetch
 SURELY_S = 30.0  # the same while data is arriving, of which it may be
 
 
-class Rounds(Standing):
+class Rounds(Passing):
     """One site's position in the exchange."""
 
     def __init__(
@@ -49,21 +51,19 @@ class Rounds(Standing):
         now: float,
         index: int = 0,
     ) -> None:
-        super().__init__(me, state, index)
-        self.options = options
+        super().__init__(me, state, options, now, index)
         self.news = self.receiving = False  # a beat is due at once; data has come in part
         self.called_last = 0.0  # the last call that was seen
         self.wave: float | None = None  # that of the fragment that this goes with; None: of none
         self.reports: dict[str, Local] = {}  # the last of each site, also of those that left
         self.wanted: Call | None = None  # what the training loop is asked for
         self.finished = False  # the final round has been applied
-        self.outbox: list[tuple[str, Message]] = []
         self.events: list[str] = []
         self.closed: list[dict[str, Any]] = []  # one record for each round that was applied
         self.moments: list[Moments] = []  # of the same rounds
-        self._lead = Lead(options, since=now)
         self._leading_since: float | None = None
-        self._last_leader = ""
+        self._last_leader = ""  # or the gateway that speaks for it
+        self._last_gateway = ""  # the same if it is a gateway; empty: it is not
         self._asked_by = ""  # whose call ``wanted`` is; empty: nobody's, this site is alone
         self._shared = False  # the anchor is also held by others: not to be moved alone
         self._frozen = False  # told that most are missing
@@ -80,6 +80,8 @@ class Rounds(Standing):
         """A site is connected (also: connected anew)."""
         self.views[member.site] = View(member)
         self._lead.rejoined(member.site, member.run)
+        self._gate.outdated(member.site, member.run)
+        self._gate.forget(member.site)
         self._forget_fetch(member.site)
         self.ended.discard(member.seat_name)
 
@@ -89,6 +91,8 @@ class Rounds(Standing):
         if view is not None and on_purpose:
             self.ended.add(view.member.seat_name)
         self._lead.forget(site)
+        self._gate.forget(site)
+        self._tell_again(site)
         self._forget_fetch(site)
         if self._asked_by == site:
             self.wanted = None
@@ -105,6 +109,7 @@ class Rounds(Standing):
             Kind.STATE: self._on_state,
             Kind.STATE_REQUEST: self._donate,
             Kind.CALL: self._on_call,
+            Kind.BUNDLE: self._on_bundle,
         }
         if message.kind not in handlers:
             raise ValueError(f"{message.kind.name} in a running exchange")
@@ -116,6 +121,8 @@ class Rounds(Standing):
         if self._asked_by == self.me.site:
             self._lead.take(self.me.site, part, now)
             self._close_if_due(now)
+        elif self._asked_by == self._gate.leader and self._gathers(part, now):
+            self._bring_if_due(now)
         elif self._asked_by in self.views:
             name = last_codec(self._lead.codec) if part.final else self._lead.codec
             self._send(self._asked_by, part.to_message(name))
@@ -125,6 +132,7 @@ class Rounds(Standing):
     def tick(self, now: float) -> None:
         """To be called some ten times a second."""
         self._fetch_if_behind(now)
+        self._bring_if_due(now)
         if not self.views:
             self._alone(now)
         elif self._leads(now):
@@ -140,7 +148,7 @@ class Rounds(Standing):
     def _leads(self, now: float) -> bool:
         if not self._first():
             self._leading_since = None
-            if self._lead.called is None or not self._lead.parts:
+            if self._lead.called is None or not (self._lead.parts or self._lead.bundles):
                 self._lead.abandon()
             return self._lead.called is not None
         if self._leading_since is None:
@@ -197,12 +205,11 @@ class Rounds(Standing):
         return not absent
 
     def _open(self, sites: set[str], final: bool, now: float) -> None:
-        call, self.called_last = Call(self.state.digest, final), now
-        for site in self._lead.open(now, self.local.steps, sites, final):
-            if site == self.me.site:
-                self._want(call, site)
-            else:
-                self._send(site, Message(Kind.CALL, asdict(call)))
+        self.called_last = now
+        calls = self._lead.open(now, self.local.steps, sites, final)
+        if self.me.site in calls:
+            self._want(Call(self.state.digest, final), self.me.site)
+        self._call(calls - {self.me.site}, final)
 
     def _close_if_due(self, now: float) -> None:
         rates = {site: view.local.rate for site, view in self.views.items()}
@@ -214,12 +221,12 @@ class Rounds(Standing):
         if closed is None:
             return
         state, result = closed
-        message = result.to_message()
-        for site, view in self.views.items():
-            if view.holds == base or self._holds(view):
-                self._send(site, message)
-                view.holds = state.digest
-                self._lead.undelivered.add(site)
+        told = [s for s, view in self.views.items() if view.holds == base or self._holds(view)]
+        self._told_through.clear()
+        self._tell(result, told)
+        for site in told:
+            self.views[site].holds = state.digest
+        self._lead.undelivered.update(told)
         self._applied_round(result, state, now, now - (began or now))
         self.finished = self.finished or final
 
@@ -228,7 +235,7 @@ class Rounds(Standing):
         self.refused = result.refused.get(self.me.site, "")
         self._shared = self._shared or len(result.merged) > 1
         self.moments += [Moments(*result.moments)] if result.moments else []
-        self._announced = result.digest
+        self._announced, self._last_result = result.digest, result
         record = result.record(state, took, now - self._applied)
         self.closed.append(record | {"called_at": min(self.called_last, now), "applied_at": now})
         self._adopt(state, now)
@@ -251,21 +258,37 @@ class Rounds(Standing):
         self._fetch_if_behind(now)
 
     def _on_call(self, site: str, message: Message, now: float) -> None:
-        call = Call(str(message.fields["base"]), bool(message.fields["final"]))
+        call = call_from(message)
         self._last_leader, self.called_last = site, now
-        if call.base == self.state.digest:
+        fits = call.base == self.state.digest
+        self._last_gateway = site if call.by and fits else ""
+        if fits:
             self._want(call, site)
+            self._pass_call(site, call, now)
 
     def _on_part(self, site: str, message: Message, now: float) -> None:
         part = part_from(message, self.state.anchor.numel())
-        self._lead.take(site, part, now)
+        of = str(message.fields.get("of", site))
+        if of == site and self._gathered(site, part, message, now):
+            self._bring_if_due(now)
+        elif of in self.views and part.run == self.views[of].member.run:
+            self._lead.take(of, part, now)
+            self._close_if_due(now)
+
+    def _on_bundle(self, site: str, message: Message, now: float) -> None:
+        bundle = bundle_from(message, self.state.anchor.numel())
+        trouble = self._lead.bring(site, bundle, self.state, now)
+        if trouble:
+            self.events.append(f"what {site} brings for its group is not used: {trouble}")
         self._close_if_due(now)
 
     def _on_result(self, site: str, message: Message, now: float) -> None:
         result = result_from(message)
         self._last_leader = site
+        self._forget_fetch(site)
         if result.base != self.state.digest:
             return
+        self._pass_result(message, result.digest)
         length = self.state.anchor.numel()
         decoded = codec(result.codec).decode(result.payload, length)
         state = outer_step(
@@ -295,8 +318,15 @@ class Rounds(Standing):
             self._lead.abandon()
             self._adopt(state, now)
 
-    def _donate(self, site: str, _message: Message, _now: float) -> None:
-        self._send(site, state_message(self.state))
+    def _donate(self, site: str, message: Message, _now: float) -> None:
+        """The last result where that is enough, which is far smaller than the state."""
+        last, key = self._last_result, self.views[site].key
+        alike = key is not None and key.origin == self.state.origin
+        at = message.fields.get("have")
+        if last is not None and alike and (last.base, last.digest) == (at, self.state.digest):
+            self._send(site, last.to_message())
+        else:
+            self._send(site, state_message(self.state))
         self.views[site].holds = self.state.digest
         self._shared = True
 
@@ -310,8 +340,11 @@ class Rounds(Standing):
             if view is None or view.key is None or view.ahead_since is None:
                 continue
             disputed = view.key.round == self.state.round > 0
-            at_once = not disputed and (self.state.round == 0 or site == self._last_leader)
-            patience = SURELY_S if self.receiving else BEHIND_S
+            passed = self._last_gateway in self.views  # the result comes by way of that one
+            fresh = self.state.round == 0 and not passed
+            at_once = not disputed and (fresh or site == self._last_leader)
+            coming = self.receiving or passed
+            patience = SURELY_S if coming else BEHIND_S
             if at_once or now - view.ahead_since >= patience:
                 self._fetch(site)
                 return
@@ -328,7 +361,7 @@ class Rounds(Standing):
 
     def _fetch(self, site: str) -> None:
         self._fetching = site
-        self._send(site, Message(Kind.STATE_REQUEST))
+        self._send(site, Message(Kind.STATE_REQUEST, {"have": self.state.digest}))
 
     def _forget_fetch(self, site: str) -> None:
         if self._fetching == site:
@@ -338,6 +371,7 @@ class Rounds(Standing):
         self.state, self._applied = state, now
         if self.wanted is not None and self.wanted.base != state.digest:
             self.wanted = None
+        self._gate.adopted(state)
         self._mark_ahead(now)
         self.news = True
 
@@ -349,7 +383,3 @@ class Rounds(Standing):
     def _begun_at(self, site: str) -> bool:
         key = self.views[site].key
         return key is not None and bool(key.begun)
-
-    def _send(self, site: str, message: Message) -> None:
-        message.fields["fragment"] = self.index
-        self.outbox.append((site, message))

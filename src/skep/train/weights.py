@@ -7,12 +7,15 @@ meanwhile, and theirs in this round beside only a piece of its own. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 from skep.train.parts import Part
 
+Name = TypeVar("Name", bound=Hashable)
 
-def shares(parts: Mapping[str, Part]) -> dict[str, float]:
+
+def shares(parts: Mapping[Name, Part]) -> dict[Name, float]:
     """By site, what its progress is multiplied by, 0 to 1.
 
     Own tokens over all tokens that were trained while the progress was made: its own, those of
@@ -21,11 +24,12 @@ def shares(parts: Mapping[str, Part]) -> dict[str, float]:
     alike.
     """
     if not any(part.tokens for part in parts.values()):
-        return dict.fromkeys(parts, 1.0 / max(len(parts), 1))
+        sites = sum(part.sites for part in parts.values())
+        return {site: part.sites / sites for site, part in parts.items()}
     return {site: _share(site, parts) for site in parts}
 
 
-def _share(site: str, parts: Mapping[str, Part]) -> float:
+def _share(site: Name, parts: Mapping[Name, Part]) -> float:
     own = parts[site]
     others = sum(_meanwhile(own, part) for name, part in parts.items() if name != site)
     together = own.tokens + own.beside + others

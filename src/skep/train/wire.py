@@ -282,8 +282,11 @@ class Wire:
         self._channel.abort()
 
 
+_IN_ORDER = (Kind.PART, Kind.BUNDLE, Kind.RESULT, Kind.STATE, Kind.LEAVE)
+
+
 def in_order(message: Message) -> bool:
     """Whether a message must not overtake those before it: payloads, news about them, the end."""
     if message.kind is Kind.BEAT:
         return bool(message.fields.get("keys"))
-    return message.kind in (Kind.PART, Kind.RESULT, Kind.STATE, Kind.LEAVE)
+    return message.kind in _IN_ORDER
