@@ -4,6 +4,8 @@ Each site "trains" by adding 1 to its parameters per step, a token per step: wit
 and equal weights it is easy to say what the anchor must be.
 """
 
+from dataclasses import replace
+
 import torch
 
 from skep.train.fragments import Fragments, cuts, digest_of, one_origin
@@ -14,7 +16,9 @@ from skep.train.outer import PLAIN, fresh
 from skep.train.parts import Local
 from skep.train.replica import Replica
 from skep.train.routes import Routes
+from skep.train.shelf import Want, first, minus, tidy
 
+AHEAD = 30  # samples that a site wants to hold, where they are leased
 STEP_S, LATENCY_S = 0.1, 0.02
 PLAIN_OPTIONS = Options(outer=PLAIN, codec="fp32", interval=0.5)
 LENGTH = 3
@@ -23,13 +27,17 @@ LENGTH = 3
 class Site:
     """One site: fragments, replicas, and a training loop of one addition per step."""
 
-    def __init__(self, name, rank, now, attempt=1, start=0.0, count=1, options=PLAIN_OPTIONS):
+    def __init__(
+        self, name, rank, now, attempt=1, start=0.0, count=1, options=PLAIN_OPTIONS, samples=0
+    ):
         self.me = Member(name, rank, f"j-a{attempt}-{name}", "s")
         self.ranges = cuts(LENGTH, count)
         self.parameters = torch.full((LENGTH,), start)
         states = [fresh(self.parameters[slice(*own)], origin_of(self.me)) for own in self.ranges]
         self.fragments = Fragments(self.me, states, options, now)
         self.replicas = [Replica(name, self.me.run, state, now) for state in states]
+        if samples:
+            self.replica.want = Want(self.me.run, (), AHEAD, samples)
         self.trains, self.started, self.steps, self.awake = True, False, 0, True
         self.finishing, self.told = False, []
         self.routes = Routes(name)
@@ -46,6 +54,7 @@ class Site:
 
     def _report(self):
         local = Local(rate=10.0, step_s=STEP_S, steps=self.steps, finishing=self.finishing)
+        local.hungry = self.replica.want is not None and self.trains and not self._free()
         self.fragments.report(local, [replica.pending for replica in self.replicas])
 
     def step(self, now):
@@ -54,15 +63,31 @@ class Site:
         self._adopt()
         ready = self.fragments.level() and not self.fragments.behind()
         self.started = self.started or ready
-        if self.trains and self.started:
+        if self.trains and self.started and self._take():
             self.parameters = self.parameters + 1.0
             self.steps += 1
             for replica in self.replicas:
                 replica.pending += 1
         self._report()
+        for index in self.fragments.refused():
+            self.parameters[slice(*self.ranges[index])] = self.replicas[index].reset()
         for index, wanted in self.fragments.wanted.items():
             if wanted.base == self.replicas[index].state.digest:
                 self.fragments.offered(index, self.part(index, now), now)
+
+    def _free(self):
+        """Samples that are leased to this site and not trained on yet."""
+        shelf, want = self.replica.state.shelf, self.replica.want
+        return minus(shelf.leased(self.me.site), want.used) if shelf is not None else ()
+
+    def _take(self):
+        """The next sample, where they are leased; whether there is one."""
+        want = self.replica.want
+        if want is not None:
+            taken = first(self._free(), 1)
+            self.replica.want = replace(want, used=tidy((*want.used, *taken)))
+            return bool(taken)
+        return True
 
     def _adopt(self):
         for own, state, replica in self._each():
@@ -71,7 +96,8 @@ class Site:
                 self.parameters[slice(*own)] = moved
 
     def part(self, index, now):
-        return self.replicas[index].part(self.parameters[slice(*self.ranges[index])], now)
+        own, want = self.parameters[slice(*self.ranges[index])], self.replicas[index].want
+        return self.replicas[index].part(own, now, want=want)
 
     def absorb(self, now):
         every = range(len(self.ranges))
@@ -87,7 +113,9 @@ class Site:
 class Network:
     """Sites, FIFO links with a latency, cuts; with ``routed``, ways around links that are cut."""
 
-    def __init__(self, *names, count=1, options=PLAIN_OPTIONS, routed=False):
+    def __init__(self, *names, count=1, options=PLAIN_OPTIONS, routed=False, samples=0):
+        """``samples``: how many there are, leased to the sites; 0: each trains as it likes."""
+        self.samples = samples
         self.now, self.sites, self.flying, self.cut = 0.0, {}, [], set()
         self.count, self.options, self.routed = count, options, routed
         self.ways = {}  # pair -> the site between
@@ -95,8 +123,9 @@ class Network:
             self.add(name, rank)
 
     def add(self, name, rank, attempt=1, start=None):
-        first = float(rank) if start is None else start
-        site = Site(name, rank, self.now, attempt, first, self.count, self.options)
+        begin = float(rank) if start is None else start
+        how = (self.count, self.options, self.samples)
+        site = Site(name, rank, self.now, attempt, begin, *how)
         others = list(self.sites.values())
         self.sites[name] = site
         for other in others:
@@ -205,6 +234,11 @@ class Network:
                 if message.kind is Kind.BEAT:
                     self.sites[to].routes.hear(sender, message.fields["sees"])
                 self.sites[to].fragments.received(sender, message, self.now)
+
+    def others_know(self, name):
+        """Where nobody else holds what was trained there is nothing to keep."""
+        rest = (site for other, site in self.sites.items() if other != name)
+        return any(float(site.anchors().max()) < 490.0 for site in rest)
 
     def reach(self, one, other):
         """Whether there is a way over any number of links."""

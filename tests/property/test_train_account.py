@@ -66,12 +66,6 @@ class Account:
         return told, delivered
 
 
-def others_know(network, name):
-    """Where nobody else holds what was trained there is nothing to keep."""
-    rest = (site for other, site in network.sites.items() if other != name)
-    return any(float(site.anchors().max()) < 490.0 for site in rest)
-
-
 def change(network, account, verb, pair, names=SITES):
     """``kill`` brings back who is dead, with parameters that nobody must average."""
     one = pair[0]
@@ -80,7 +74,7 @@ def change(network, account, verb, pair, names=SITES):
     elif one not in network.sites:
         again = account.attempts[one] = account.attempts.get(one, 1) + 1
         account.watch(network.add(one, names.index(one), again, start=500.0))
-    elif others_know(network, one):
+    elif network.others_know(one):
         network.kill(one)
 
 
@@ -145,3 +139,46 @@ def test_contributions_that_overlap_are_not_counted_twice():
     assert_exact(network, account)
     trained = sum(site.steps for site in network.sites.values())
     assert [state.tokens for state in network.sites["a"].fragments.states] == [trained] * 3
+
+
+def assert_shelved_once(network):
+    """Each sample is at one place, and those that are in the model are as many as its tokens."""
+    for site in network.sites.values():
+        state = site.rounds.state
+        if state.shelf is not None:
+            places = [state.shelf.back, *(lease.ranges for lease in state.shelf.leases.values())]
+            placed = [n for ranges in places for start, stop in ranges for n in range(start, stop)]
+            assert len(placed) == len(set(placed))
+            assert all(number < state.shelf.cursor for number in placed)
+            assert state.tokens == state.shelf.done
+
+
+def dealt(size, count, changes, samples):
+    """A network that goes through all samples once, whatever happens, once all are back."""
+    account, network = Account(), Network(*SITES[:size], count=count, samples=samples)
+    network.run(3.0)
+    for verb, pair, pause in changes:
+        if set(pair) <= set(SITES[:size]):
+            change(network, account, verb, pair)
+            network.run(pause)
+            assert_shelved_once(network)
+    network.heal()
+    for name in sorted(set(SITES[:size]) - network.sites.keys()):
+        change(network, account, "kill", name)
+    for _ in range(30):
+        network.run(3.0)
+        assert_shelved_once(network)
+        if all(site.rounds.state.tokens == samples for site in network.sites.values()):
+            break
+    network.settle(6.0)
+    return network
+
+
+@given(st.integers(3, 5), st.integers(1, 3), CHANGES, st.sampled_from([200, 600]))
+@settings(max_examples=8)
+def test_each_sample_is_in_the_model_once(size, count, changes, samples):
+    network = dealt(size, count, changes, samples)
+    assert_shelved_once(network)
+    assert len(network.digests()) == 1
+    shelf = network.state().shelf
+    assert (network.state().tokens, shelf.cursor, shelf.done) == (samples, samples, samples)

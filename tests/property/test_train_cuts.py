@@ -131,7 +131,7 @@ def test_whatever_is_cut_and_killed_all_end_on_one_model_that_was_trained(size, 
         if verb in ("sever", "mend"):
             if {one, other} <= set(SITES[:size]):
                 getattr(network, verb)(one, other)
-        elif verb == "kill" and one in network.sites and others_know(network, one):
+        elif verb == "kill" and one in network.sites and network.others_know(one):
             network.kill(one)
         elif verb == "add" and one in SITES[:size] and one not in network.sites:
             attempts[one] += 1
@@ -144,9 +144,3 @@ def test_whatever_is_cut_and_killed_all_end_on_one_model_that_was_trained(size, 
     assert float(network.state().anchor.max()) < 490.0  # nobody's fresh parameters got in
     pending = {replica.pending for site in network.sites.values() for replica in site.replicas}
     assert pending == {0}
-
-
-def others_know(network, name):
-    """Where nobody else holds what was trained there is nothing to keep."""
-    rest = (site for other, site in network.sites.items() if other != name)
-    return any(float(site.anchors().max()) < 490.0 for site in rest)
