@@ -158,6 +158,23 @@ def test_acknowledgements_that_come_in_bunches_do_not_make_a_link_look_fast():
     assert window.rate == pytest.approx(rate, rel=0.5)
 
 
+def test_plans_rest_on_the_average_and_not_on_a_moment():
+    rate = 500_000.0
+    assert Window().carries is None
+    window, _, _ = carry(rate, 0.01, 20.0)
+    assert window.carries == pytest.approx(rate, rel=0.1)
+    window._note(1.3 * rate, 20.0)  # an acknowledgement that was read late
+    assert window.rate == pytest.approx(1.3 * rate)
+    assert window.carries == pytest.approx(rate, rel=0.1)
+    window._note(8.0 * rate, 20.0)  # the link became faster: there is no new average yet
+    assert window.carries == pytest.approx(6.0 * rate)
+
+
+def test_the_best_rate_counts_until_there_is_an_average():
+    window = Window(rate=1e6)
+    assert window.carries == 1e6
+
+
 def test_one_jump_after_a_loss_does_not_begin_the_measurement_anew():
     window, now, rate = Window(), 0.0, 125_000.0
     for number in range(60):

@@ -142,7 +142,7 @@ class Mesh:
 
     def rates(self) -> dict[str, float]:
         """Bytes per second that the link to each site was measured to carry."""
-        rates = ((site, peer.wire.window.rate) for site, peer in self.peers.items())
+        rates = ((site, peer.wire.window.carries) for site, peer in self.peers.items())
         return {site: rate for site, rate in rates if rate}
 
     async def stop(self) -> None:

@@ -85,6 +85,15 @@ class Window:
         return self._mean or None
 
     @property
+    def carries(self) -> float | None:
+        """Bytes/s to plan with; None: not known yet. The best rate is that of a moment, and late
+        acknowledgements make it too high: where there is an average it counts, but no less than
+        ``SURELY`` of the best rate, as a link that became faster has no new average at once."""
+        if not self.rate or not self._mean:
+            return self.rate
+        return min(self.rate, max(self._mean, SURELY * self.rate))
+
+    @property
     def average(self) -> float | None:
         """The same as it was last measured, without what its best rate adds; None: not finished."""
         return median(self._blocks) if len(self._blocks) >= BLOCKS else None
