@@ -232,7 +232,8 @@ class Network:
         for _, sender, to, message in due:
             if {sender, to} <= self.sites.keys() and self._connected(sender, to):
                 if message.kind is Kind.BEAT:
-                    self.sites[to].routes.hear(sender, message.fields["sees"])
+                    fields = message.fields
+                    self.sites[to].routes.hear(sender, fields["sees"], fields["afresh"])
                 self.sites[to].fragments.received(sender, message, self.now)
 
     def others_know(self, name):

@@ -367,8 +367,10 @@ class Exchange:
             return
         if message.kind is Kind.BEAT:
             for name, address in dict(message.fields["sites"]).items():
-                self._mesh.learn(str(name), str(address))
-            self._mesh.around.routes.hear(site, dict(message.fields["sees"]))
+                if address is not None:
+                    self._mesh.learn(str(name), str(address))
+            sees, afresh = dict(message.fields["sees"]), bool(message.fields["afresh"])
+            self._mesh.around.routes.hear(site, sees, afresh)
         if self._admission.lets(site, message):
             self._rounds.received(site, message, time.monotonic())
             self._flush()

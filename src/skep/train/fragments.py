@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from skep.train.beats import Links, pauses
 from skep.train.choice import Chosen, Known, choose
 from skep.train.frames import Kind, Message
 from skep.train.gauge import Gauge
@@ -25,7 +26,6 @@ from skep.train.outer import OuterState, fitting
 from skep.train.parts import Call, Local, Part, beat
 from skep.train.rounds import Rounds
 
-BEAT_S = 0.5
 CHOOSE_S = 1.0
 LATELY_S = 5.0  # for which the fragments tell one thing once
 GAIN_S = 30.0  # for which the gauge must say something new before that is told
@@ -90,6 +90,7 @@ class Fragments:
         self.times, self._told_length = 1.0, False
         self._parameters = sum(state.anchor.numel() for state in states)
         self._told: dict[str, dict[int, str]] = {}
+        self._links = Links()
         self._beaten = 0.0
         self._mark_begun()
 
@@ -170,9 +171,10 @@ class Fragments:
 
     def joined(self, member: Member, now: float) -> None:
         self._told.pop(member.site, None)
+        self._links.forget(member.site)
         for rounds in self.rounds:
             rounds.joined(member)
-        self._beat(now)
+        self._tell([member.site], now)
         self._collect(now)
 
     def left(self, site: str, now: float, on_purpose: bool = False) -> None:
@@ -210,7 +212,7 @@ class Fragments:
 
     def tick(self, now: float) -> None:
         """To be called some ten times a second."""
-        if now - self._beaten >= BEAT_S:
+        if now - self._beaten >= pauses(len(self.views) + 1)[0]:
             self._beat(now)
         if self.chosen is None or now - self._chosen_at >= CHOOSE_S:
             self._choose(now)
@@ -287,7 +289,8 @@ class Fragments:
             found, rounds.moments = rounds.moments, []
             for moments in found:
                 self.gauge.take(moments)
-        if any(rounds.news for rounds in self.rounds):
+        due = now - self._beaten >= pauses(len(self.views) + 1)[1]
+        if due and any(rounds.news for rounds in self.rounds):
             self._beat(now)
 
     def _is_new(self, text: str, now: float) -> bool:
@@ -306,14 +309,18 @@ class Fragments:
         self._beaten = now
         for rounds in self.rounds:
             rounds.news = False
+        self._tell(self.views, now)
+
+    def _tell(self, peers: Iterable[str], now: float) -> None:
         sites = self.rounds[0].addresses()
         sees = self.sees if len(self.views) > 1 else {}  # of two neither needs a way around
+        self._links.look(sites, sees, now)
         pending = [rounds.local.pending for rounds in self.rounds]
-        for site in self.views:
+        for site in peers:
             told = self._told.setdefault(site, {})
             keys = {r.index: r.key for r in self.rounds if told.get(r.index) != r.told_as}
             told.update({r.index: r.told_as for r in self.rounds})
-            self.outbox.append((site, beat(keys, pending, self.local, sites, sees)))
+            self.outbox.append((site, beat(keys, pending, self.local, *self._links.news(site))))
 
 
 def cat(states: Sequence[OuterState]) -> torch.Tensor:

@@ -300,11 +300,13 @@ def beat(
     keys: Mapping[int, Key],
     pending: Sequence[int],
     local: Local,
-    sites: Mapping[str, str],
-    sees: Mapping[str, float],
+    sites: Mapping[str, str | None],
+    sees: Mapping[str, float | None],
+    afresh: bool = True,
 ) -> Message:
     """``keys`` and ``pending`` by fragment; ``sites``: where this site's peers may be dialled;
-    ``sees``: those with a connection of their own, and its rate (bytes/s; 0: not measured)."""
+    ``sees``: those with a connection of their own, and its rate (bytes/s; 0: not measured). Of both
+    what has changed (None: it does not hold any more), or, ``afresh``, all."""
     fields: dict[str, Any] = {
         "keys": {str(index): list(key) for index, key in keys.items()},
         "pending": list(pending),
@@ -314,7 +316,8 @@ def beat(
         "finishing": local.finishing,
         "hungry": local.hungry,
         "sites": dict(sites),
-        "sees": {site: round(rate) for site, rate in sees.items()},
+        "sees": dict(sees),
+        "afresh": afresh,
     }
     return Message(Kind.BEAT, fields)
 

@@ -53,9 +53,14 @@ class Routes:
         self._told: dict[str, dict[str, float]] = {}
         self._pairs: dict[str, _Pair] = {}
 
-    def hear(self, site: str, sees: Mapping[str, float]) -> None:
-        """``site`` tells whom it sees. Raises ``ValueError`` or ``TypeError`` for other things."""
-        told = {str(other): float(rate) for other, rate in sees.items()}
+    def hear(self, site: str, sees: Mapping[str, float | None], afresh: bool = True) -> None:
+        """``site`` tells whom it sees: all of them ``afresh``, or what has changed (None: not any
+        more). Raises ``ValueError`` or ``TypeError`` for other things."""
+        if afresh and None in sees.values():
+            raise ValueError("a site that is not seen any more, to one that was told of none")
+        told = {} if afresh else dict(self._told.get(site, {}))
+        told |= {str(other): float(rate) for other, rate in sees.items() if rate is not None}
+        told = {other: rate for other, rate in told.items() if sees.get(other, rate) is not None}
         if not all(isfinite(rate) and rate >= 0 for rate in told.values()):
             raise ValueError(f"rates {told}")
         if len(told) > SITES:
