@@ -38,6 +38,7 @@ def join(
     finish_wait: float | None = None,
     sharded: bool = False,
     lengthen: bool = False,
+    average_last: float | None = None,
     streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
@@ -59,11 +60,12 @@ def join(
     (seconds) is how long a round waits for everyone, otherwise derived from observed arrivals.
     ``sharded`` says that each rank holds parameters of its own (tensor or pipeline parallelism by
     hand); what ``fully_shard`` has sharded is known without it. ``lengthen`` makes Adam's steps as
-    long as on the batches of all sites, in place of momentum (``stride``). ``streams`` is how
-    many connections carry the data to each peer that this site dials (1: that of the calls),
-    otherwise chosen by what the link carries. ``trace`` is a file for Chrome's trace viewer,
-    ``tensorboard`` a folder for its event files, ``mllog`` says what a log of MLPerf needs and
-    where to write it.
+    long as on the batches of all sites, in place of momentum (``stride``). ``average_last`` is the
+    share of the rounds of which the model that comes out is the average (``late``): 0.03, or 0
+    where ``outer`` is set. ``streams`` is how many connections carry the data to each peer that
+    this site dials (1: that of the calls), otherwise chosen by what the link carries. ``trace`` is
+    a file for Chrome's trace viewer, ``tensorboard`` a folder for its event files, ``mllog`` says
+    what a log of MLPerf needs and where to write it.
     ``start_wait`` (seconds) is how long the first start waits for all peers, ``finish_wait`` the
     end for a common last round, otherwise derived from the link and what is still to come.
     ``on_event`` is called with one line of text, from a background thread.
@@ -93,6 +95,7 @@ def join(
         finish_wait=finish_wait,
         sharded=sharded,
         lengthen=lengthen,
+        average_last=average_last,
         streams=streams,
         trace=trace,
         tensorboard=tensorboard,

@@ -18,6 +18,7 @@ from skep.train.codec import EXACT, codec, kept, last_codec
 from skep.train.gather import Gathering
 from skep.train.gauge import moments, together
 from skep.train.groups import ABOVE
+from skep.train.late import SHARE, Late
 from skep.train.outer import PLAIN, Outer, OuterState, outer_step, sum_of
 from skep.train.parts import Part, Result
 from skep.train.schedule import may_close, patience, smooth
@@ -39,6 +40,7 @@ class Options:
     interval_steps: int | None = None  # local steps, instead of seconds
     grace: float | None = None  # seconds a round waits for everyone
     lengthened: bool = False  # local steps are (``stride``), so no momentum unless set
+    average_last: float | None = None  # share of the rounds (``late``); 0: none
     bounds: Bounds = field(default_factory=Bounds)
     one_level: int = ABOVE  # sites, above which there are two levels
 
@@ -59,6 +61,12 @@ class Lead(Gathering):
     owed: torch.Tensor | None = None  # what encoding the averages has dropped so far
     chosen: Chosen = field(default_factory=lambda: choose(Known(0)))
     outer: Outer = PLAIN  # as chosen
+    late: Late = field(init=False)
+
+    def __post_init__(self) -> None:
+        usual = SHARE if self.options.outer is None else 0.0
+        share = self.options.average_last
+        self.late = Late(usual if share is None else share)
 
     @property
     def interval_s(self) -> float:
@@ -175,6 +183,7 @@ class Lead(Gathering):
         weighed |= {("through", site): bundle.whole for site, bundle in bundles.items()}
         share = shares(weighed)
         average = sum_of({name: part.progress * share[name] for name, part in weighed.items()})
+        average = self.late.instead(state, average) if self.final else average
         new, result = self._apply(state, average, parts, self._outer(parts), members)
         groups = [bundle.moments for bundle in bundles.values()]
         common = None if self.codec == "sparse" else together([moments(good), *groups])

@@ -369,6 +369,7 @@ class Rounds(Passing):
 
     def _adopt(self, state: OuterState, now: float) -> None:
         self.state, self._applied = state, now
+        self._lead.late.saw(state)
         if self.wanted is not None and self.wanted.base != state.digest:
             self.wanted = None
         self._gate.adopted(state)

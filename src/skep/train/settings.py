@@ -76,6 +76,7 @@ def settings(
     finish_wait: float | None = None,
     sharded: bool = False,
     lengthen: bool = False,
+    average_last: float | None = None,
     streams: int | None = None,
     trace: str = "",
     tensorboard: str = "",
@@ -100,7 +101,7 @@ def settings(
         speed=_speed(env, processes),
         overlap=overlap,
         fragments=_fragments(fragments, overlap),
-        options=_options(interval, interval_steps, outer, codec, grace),
+        options=_options(interval, interval_steps, outer, codec, grace, average_last),
         start_wait=_positive("start_wait", start_wait),
         finish_wait=None if finish_wait is None else _positive("finish_wait", finish_wait),
         sharded=sharded,
@@ -135,6 +136,7 @@ def _options(
     outer: Outer | None,
     codec: str,
     grace: float | None,
+    average_last: float | None,
 ) -> Options:
     try:
         if codec != AUTO:
@@ -149,7 +151,14 @@ def _options(
         interval=None if interval is None else _positive("interval", interval),
         interval_steps=None if interval_steps is None else _whole("interval_steps", interval_steps),
         grace=None if grace is None else _positive("grace", grace),
+        average_last=None if average_last is None else _share("average_last", average_last),
     )
+
+
+def _share(field_name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(field_name, value, "allowed: a share from 0 to 1")
+    return float(value)
 
 
 def _whole(field_name: str, value: int, most: int = 1 << 31) -> int:
