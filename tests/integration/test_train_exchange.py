@@ -75,7 +75,9 @@ def test_a_site_of_two_ranks_and_a_site_of_one(make):
     results = sites.results("a", "b", "a.1")
     assert results[0]["vector"] == results[1]["vector"] == results[2]["vector"]
     assert results[0]["digest"] == results[1]["digest"]
-    assert results[0]["tokens"] > 1.3 * results[1]["tokens"]
+    both = results[0]["steps"] + results[2]["steps"]
+    assert results[0]["tokens"] == 16 * both  # of both ranks; those of b: 16 a step
+    assert results[1]["tokens"] == 16 * results[1]["steps"]
 
 
 def test_sites_of_several_ranks_share_a_data_set(make):
