@@ -117,6 +117,23 @@ def test_what_is_learned_again_and_again_does_not_add_up_for_ever():
     torch.testing.assert_close(last.progress, 0.01 * learned, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("tokens", "missing"), [(0, 1.0), (25, 0.75), (100, 0.0), (300, 0.0)])
+def test_what_sparse_dropped_is_not_lost_where_the_last_round_is_short(tokens, missing):
+    """As much of it as the site has not had the time to learn again."""
+    learned = torch.randn(4096, generator=torch.Generator().manual_seed(1))
+    state = fresh(torch.zeros(4096), "0/a")
+    replica = Replica("a", "r1", state, 0.0)
+    replica.pending = 100
+    part = replica.part(learned, 0.0)
+    part.to_message("sparse")
+    new = outer_step(state, part.arrived, PLAIN, 100, {"a": ("r1", part.number)})
+    parameters = replica.adopt(learned, new)
+    replica.pending = tokens
+    last = replica.part(parameters, 1.0, last=True)
+    dropped = learned * (part.arrived == 0.0)
+    torch.testing.assert_close(last.progress, missing * dropped)
+
+
 def test_a_deviation_that_mended_itself_is_not_mended_again():
     correction = torch.tensor([-1.0, -1.0, 1.0, 1.0])
     apart = torch.tensor([-0.4, 0.4, 5.0, 0.0])

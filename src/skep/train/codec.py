@@ -111,7 +111,7 @@ _KEPT = {"sparse": 0.9}
 
 
 def kept(name: str) -> float:
-    """The share of what the codec dropped that is still owed; below 1 not in the last round."""
+    """The share of what the codec dropped that is still owed; below 1 not all in the last round."""
     return _KEPT.get(name, 1.0)
 
 

@@ -42,7 +42,8 @@ class Replica:
         self._sent: dict[int, Part] = {}
         self._ledger = Ledger()  # what of it any history has merged
         self.owed: torch.Tensor | None = None  # what codecs have dropped; None: nothing
-        self._leaky = False  # of that a part is forgotten each time
+        self._leaky = False  # of that a part is forgotten each time, as it is learned again
+        self._lately: tuple[int, torch.Tensor] | None = None  # tokens of the last one, what it lost
         self.want: Want | None = None  # samples in the local progress, and how many more are wanted
 
     def part(
@@ -56,24 +57,31 @@ class Replica:
         """All progress up to ``parameters`` as a contribution; None when it is not finite.
 
         ``since`` tokens were trained after them. The ``last`` one is not followed by others that
-        could make good an overshoot.
+        could make good an overshoot: of what a leaky codec dropped it holds what the site had
+        learned for the contribution before and has not had the time to learn again.
         """
         progress = parameters - self.state.anchor
         if not bool(torch.isfinite(progress.sum())):
             return None
         self._number += 1
         seconds = max(now - self._since, 0.0)
-        owed = None if last and self._leaky else self.owed
-        whole = progress if owed is None else progress + owed
         numbers = (self._number, self._ledger.after)
         others = (self._beside, self._missed)
         tokens = max(self.pending - since, 0)
+        owed = self._not_again(tokens) if last and self._leaky else self.owed
+        whole = progress if owed is None else progress + owed
         part = Part(whole, self.run, *numbers, tokens, seconds, *others, want)
         used = () if want is None else want.used
         self._ledger.note(Piece(self._number, tokens, used, now), progress)
         self._sent[self._number] = part
         self._sent.pop(self._number - KEPT, None)
         return part
+
+    def _not_again(self, tokens: int) -> torch.Tensor | None:
+        if self._lately is None or tokens >= self._lately[0]:
+            return None
+        before, lost = self._lately
+        return lost * (1.0 - tokens / before)
 
     def adopt(self, parameters: torch.Tensor, state: OuterState) -> torch.Tensor:
         """The new local parameters on top of ``state``."""
@@ -108,6 +116,9 @@ class Replica:
         span = self._ledger.move(number)
         if span is None:
             return progress
+        self._lately = None
+        if self._leaky and part is not None and part.arrived is not None:
+            self._lately = (span.tokens, span.progress * (part.arrived == 0.0))
         self.pending -= span.tokens
         if self.want is not None:
             self.want = replace(self.want, used=minus(self.want.used, span.used))
@@ -123,7 +134,7 @@ class Replica:
         As far as it is remembered, it is progress that is owed again.
         """
         self._sent.clear()
-        self.owed = None
+        self.owed = self._lately = None
         span = self._ledger.move(number)
         if span is None:
             return torch.zeros_like(self.state.anchor)
@@ -136,7 +147,7 @@ class Replica:
         """Drop the local progress: the parameters are the anchor's."""
         self._sent.clear()
         self._ledger.drop()
-        self.pending, self.owed = 0, None
+        self.pending, self.owed, self._lately = 0, None, None
         self._beside = self._missed = 0
         if self.want is not None:
             self.want = replace(self.want, used=())
