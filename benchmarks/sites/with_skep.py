@@ -17,6 +17,8 @@ def main() -> None:
     peers = {n: f"{h}:7100" for n, h in zip(names, chosen.hosts, strict=True)}
     here = f"{chosen.hosts[chosen.site]}:7100"
     events: list[str] = []
+    ended: list[float] = []  # when each step was over
+    os.environ["SKEP_PROGRESS_FILE"] = chosen.how.pop("progress", "")
     blocked = began = longest = 0.0
     began = time.monotonic()
     with skep.train.join(
@@ -34,6 +36,7 @@ def main() -> None:
             bench.model(x, y).backward()
             bench.optimizer.step()
             took = time.monotonic() - bench.chip_done
+            ended.append(round(time.time(), 3))
             blocked, longest = blocked + took, max(longest, took)
             bench.optimizer.zero_grad()
             bench.glance()
@@ -48,6 +51,7 @@ def main() -> None:
             participation=run.stats.get("participation"),
             gain=run.stats.get("gain"),
             events=events,
+            ended=ended,
         )
     os._exit(0)
 
