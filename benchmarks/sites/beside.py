@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import venv
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ import summary
 
 SITES = Path(__file__).parent
 PEERS = SITES.parents[1] / "build/peers"
+MAKING = threading.Lock()  # of the environment: seeds are measured side by side
 H = 20
 CONTEXT = 128
 
@@ -144,14 +146,15 @@ class How:
 def peers() -> str:
     """The Python of the peers' environment, made if it is not there yet."""
     python = PEERS / "bin/python"
-    if not (PEERS / "made").exists():
-        import torch
+    with MAKING:
+        if not (PEERS / "made").exists():
+            import torch
 
-        version = torch.__version__
-        venv.create(PEERS, with_pip=True)
-        install = [python, "-m", "pip", "install", "-q", f"torch=={version}"]
-        subprocess.run([*install, "numpy", "torchft==0.2.0", "hivemind==1.1.12"], check=True)
-        (PEERS / "made").touch()
+            version = torch.__version__
+            venv.create(PEERS, with_pip=True)
+            install = [python, "-m", "pip", "install", "-q", f"torch=={version}"]
+            subprocess.run([*install, "numpy", "torchft==0.2.0", "hivemind==1.1.12"], check=True)
+            (PEERS / "made").touch()
     return str(python)
 
 
